@@ -1,0 +1,240 @@
+package sip
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// An edit writes the new line behind those in m.edit and puts it into the index; the line
+// it replaces is forgotten. editRoom is what a forwarded request needs: a Via, two
+// Record-Routes and a Max-Forwards.
+const editRoom = 512
+
+// add writes a line into m.edit and returns its entry.
+func (m *Message) add(id HeaderID, name, value string) line {
+	l := m.begin(id, name)
+	m.edit = append(m.edit, value...)
+	return m.end(l)
+}
+
+func (m *Message) begin(id HeaderID, name string) line {
+	if m.edit == nil {
+		m.edit = make([]byte, 0, editRoom)
+	}
+	l := line{start: uint32(len(m.edit)), id: id, flags: edited}
+	m.edit = append(append(m.edit, name...), ": "...)
+	l.value = uint32(len(m.edit))
+	if id != HUnknown {
+		m.seen |= 1 << id
+	}
+	return l
+}
+
+func (m *Message) end(l line) line {
+	l.valueEnd = uint32(len(m.edit))
+	m.edit = append(m.edit, "\r\n"...)
+	l.end = uint32(len(m.edit))
+	return l
+}
+
+func (m *Message) insert(at int, l line) {
+	m.lines = slices.Insert(m.lines, at, l)
+}
+
+// Prepend puts a new line before the first of its kind, or behind the Vias where there is
+// none: the place of a Record-Route, a Route or a Path that comes first.
+func (m *Message) Prepend(id HeaderID, value string) {
+	at := m.find(id)
+	if at < 0 {
+		at = m.behind(HVia)
+	}
+	m.insert(at, m.add(id, id.String(), value))
+	m.refresh(id)
+}
+
+// Append puts a new line behind the last of its kind, or at the end of the head.
+func (m *Message) Append(id HeaderID, value string) {
+	at := len(m.lines)
+	if m.Has(id) {
+		at = m.behind(id)
+	}
+	m.insert(at, m.add(id, id.String(), value))
+	m.refresh(id)
+}
+
+// AppendNamed puts a new line at the end of the head, of a header field that need not be
+// known. The caller sees to it that name is a token and value has no line's end.
+func (m *Message) AppendNamed(name, value string) {
+	if id := LookupHeader(name); id != HUnknown {
+		m.Append(id, value)
+		return
+	}
+	m.insert(len(m.lines), m.add(HUnknown, name, value))
+}
+
+// behind returns the index behind the last line of a kind, 0 where there is none.
+func (m *Message) behind(id HeaderID) int {
+	for i := len(m.lines); i > 0; i-- {
+		if m.lines[i-1].id == id {
+			return i
+		}
+	}
+	return 0
+}
+
+// Set replaces the header field by one line, at the place of its first one.
+func (m *Message) Set(id HeaderID, value string) {
+	at := m.find(id)
+	if at < 0 {
+		m.Append(id, value)
+		return
+	}
+	l := m.add(id, id.String(), value)
+	others := slices.DeleteFunc(m.lines[at+1:], func(l line) bool { return l.id == id })
+	m.lines = m.lines[:at+1+len(others)]
+	m.lines[at] = l
+	m.refresh(id)
+}
+
+// Remove drops every line of a header field.
+func (m *Message) Remove(id HeaderID) {
+	if !m.mayHave(id) {
+		return
+	}
+	m.lines = slices.DeleteFunc(m.lines, func(l line) bool { return l.id == id })
+	m.refresh(id)
+}
+
+// PopValue removes the first value of a list header field and returns it.
+func (m *Message) PopValue(id HeaderID) (value string, ok bool) {
+	for at := m.find(id); at >= 0; at = m.find(id) {
+		l := &m.lines[at]
+		rest, more := m.value(l), true
+		for more && value == "" { // an empty element is no value
+			value, rest, more = nextElement(rest)
+		}
+		if rest = trimSpace(rest); rest != "" {
+			*l = m.add(id, m.name(l), rest)
+		} else {
+			m.lines = slices.Delete(m.lines, at, at+1)
+		}
+		if value != "" {
+			break
+		}
+	}
+	m.refresh(id)
+	return value, value != ""
+}
+
+// PushVia puts a Via before all others.
+func (m *Message) PushVia(v Via) {
+	l := m.begin(HVia, "Via")
+	m.edit = v.append(m.edit)
+	at := max(m.find(HVia), 0)
+	m.insert(at, m.end(l))
+	m.refresh(HVia)
+}
+
+// PopVia removes the topmost Via.
+func (m *Message) PopVia() { m.PopValue(HVia) }
+
+// SetRequestURI replaces the Request-URI.
+func (m *Message) SetRequestURI(uri string) {
+	m.uri = uri
+	m.startEnd = 0
+}
+
+// SetMaxForwards replaces or adds the Max-Forwards.
+func (m *Message) SetMaxForwards(hops int) {
+	at := m.find(HMaxForwards)
+	l := m.begin(HMaxForwards, "Max-Forwards")
+	m.edit = appendUint(m.edit, uint64(hops))
+	if l = m.end(l); at >= 0 {
+		m.lines[at] = l
+	} else {
+		m.insert(m.behind(HVia), l)
+	}
+	m.maxForwards = int16(hops)
+}
+
+// SetBody replaces the body with its Content-Type and Content-Length. The message takes
+// ownership of body. An empty content type removes the header field.
+func (m *Message) SetBody(contentType string, body []byte) {
+	m.body = view(body)
+	if contentType == "" {
+		m.Remove(HContentType)
+	} else {
+		m.Set(HContentType, contentType)
+	}
+	m.setContentLength()
+}
+
+// EnsureContentLength adds the Content-Length where there is none: streams need it
+// (RFC 3261 §18.3), WebSocket clients may leave it out (RFC 7118 §5.3).
+func (m *Message) EnsureContentLength() {
+	if !m.Has(HContentLength) {
+		m.setContentLength()
+	}
+}
+
+func (m *Message) setContentLength() {
+	var digits [20]byte
+	m.Set(HContentLength, string(appendUint(digits[:0], uint64(len(m.body)))))
+}
+
+// SetReceived notes on the topmost Via where a request came from: the received parameter
+// by RFC 3261 §18.2.1, and rport by RFC 3581 §4, which asks for both where the client set
+// the flag. Parameters of that name that the client filled in itself are not believed.
+func (m *Message) SetReceived(src netip.AddrPort) {
+	v := m.Via()
+	if v == nil {
+		return
+	}
+	addr := src.Addr().Unmap().WithZone("") // a zone means nothing to the peer
+	if v.RPort < 0 && v.Received == "" && v.sentByIs(addr) {
+		return
+	}
+	at := m.find(HVia)
+	old := &m.lines[at]
+	_, others, more := nextElement(m.value(old))
+	fresh := *v
+	fresh.Params = v.Params.Without("received", "rport")
+	l := m.begin(HVia, m.name(old))
+	m.edit = fresh.appendReceived(m.edit, src, addr)
+	if more {
+		m.edit = append(append(m.edit, ", "...), trimSpace(others)...)
+	}
+	m.lines[at] = m.end(l)
+	m.refresh(HVia)
+}
+
+func (v *Via) appendReceived(b []byte, src netip.AddrPort, addr netip.Addr) []byte {
+	withPort := v.RPort >= 0
+	v.RPort = -1
+	b = v.append(b)
+	b = addr.AppendTo(append(b, ";received="...))
+	if withPort {
+		b = appendUint(append(b, ";rport="...), uint64(src.Port()))
+	}
+	return b
+}
+
+func (v *Via) sentByIs(addr netip.Addr) bool {
+	if v.Host[0] == '[' {
+		sentBy, _ := parseIPv6(v.Host)
+		return sentBy.Unmap() == addr
+	}
+	sentBy, _ := netip.ParseAddr(v.Host)
+	return sentBy == addr
+}
+
+// refresh decodes anew what is decoded eagerly, after an edit of its header field. What an
+// edit writes is right by construction, and what was below the topmost Via is the peer's;
+// a value that can't be read counts as none.
+func (m *Message) refresh(id HeaderID) {
+	if id == HUnknown || id > lastEager {
+		return
+	}
+	value, _ := m.Get(id)
+	_ = m.decode(id, value)
+}

@@ -1,0 +1,223 @@
+package sip
+
+// HeaderID names a header field that sipway knows; every other is carried under its own
+// name. The zero value is an unknown header field.
+type HeaderID uint8
+
+// The header fields that a registrar, a proxy or the tools around them touch.
+const (
+	HUnknown HeaderID = iota
+	HVia
+	HFrom
+	HTo
+	HCallID
+	HCSeq
+	HMaxForwards
+	HContentLength
+	HContact
+	HRoute
+	HRecordRoute
+	HPath
+	HServiceRoute
+	HExpires
+	HMinExpires
+	HRequire
+	HProxyRequire
+	HSupported
+	HUnsupported
+	HAllow
+	HAllowEvents
+	HAccept
+	HAcceptEncoding
+	HAcceptLanguage
+	HAuthorization
+	HWWWAuthenticate
+	HProxyAuthorization
+	HProxyAuthenticate
+	HAuthenticationInfo
+	HContentType
+	HContentEncoding
+	HContentDisposition
+	HEvent
+	HSubscriptionState
+	HReferTo
+	HReferredBy
+	HReplaces
+	HReason
+	HPAssertedIdentity
+	HPPreferredIdentity
+	HPrivacy
+	HSessionExpires
+	HMinSE
+	HUserAgent
+	HServer
+	HWarning
+	HRetryAfter
+	HFlowTimer
+	HRSeq
+	HRAck
+	HDate
+	HTimestamp
+	HSubject
+	HPriority
+	HRequestDisposition
+	HMaxBreadth
+	HIdentity
+	HSIPETag
+	HSIPIfMatch
+	headerIDs // the number of them
+)
+
+// lastEager is the last of the header fields that Parse decodes; they come first.
+const lastEager = HContentLength
+
+// headerInfo describes a header field: its canonical spelling, its compact form (RFC 3261
+// §7.3.3), and whether it may stand only once or as a list of comma-separated values.
+type headerInfo struct {
+	name    string
+	compact byte
+	kind    headerKind
+}
+
+type headerKind uint8
+
+const (
+	repeated headerKind = iota // may stand more than once, but a comma does not separate values
+	list                       // a comma separates values, as a further line does (RFC 3261 §7.3.1)
+	single                     // a second one makes the message ambiguous
+)
+
+var headers = [headerIDs]headerInfo{
+	HVia:                {"Via", 'v', list},
+	HFrom:               {"From", 'f', single},
+	HTo:                 {"To", 't', single},
+	HCallID:             {"Call-ID", 'i', single},
+	HCSeq:               {"CSeq", 0, single},
+	HMaxForwards:        {"Max-Forwards", 0, single},
+	HContentLength:      {"Content-Length", 'l', single},
+	HContact:            {"Contact", 'm', list},
+	HRoute:              {"Route", 0, list},
+	HRecordRoute:        {"Record-Route", 0, list},
+	HPath:               {"Path", 0, list},
+	HServiceRoute:       {"Service-Route", 0, list},
+	HExpires:            {"Expires", 0, single},
+	HMinExpires:         {"Min-Expires", 0, single},
+	HRequire:            {"Require", 0, list},
+	HProxyRequire:       {"Proxy-Require", 0, list},
+	HSupported:          {"Supported", 'k', list},
+	HUnsupported:        {"Unsupported", 0, list},
+	HAllow:              {"Allow", 0, list},
+	HAllowEvents:        {"Allow-Events", 'u', list},
+	HAccept:             {"Accept", 0, list},
+	HAcceptEncoding:     {"Accept-Encoding", 0, list},
+	HAcceptLanguage:     {"Accept-Language", 0, list},
+	HAuthorization:      {"Authorization", 0, repeated},
+	HWWWAuthenticate:    {"WWW-Authenticate", 0, repeated},
+	HProxyAuthorization: {"Proxy-Authorization", 0, repeated},
+	HProxyAuthenticate:  {"Proxy-Authenticate", 0, repeated},
+	HAuthenticationInfo: {"Authentication-Info", 0, repeated},
+	HContentType:        {"Content-Type", 'c', single},
+	HContentEncoding:    {"Content-Encoding", 'e', list},
+	HContentDisposition: {"Content-Disposition", 0, single},
+	HEvent:              {"Event", 'o', single},
+	HSubscriptionState:  {"Subscription-State", 0, single},
+	HReferTo:            {"Refer-To", 'r', single},
+	HReferredBy:         {"Referred-By", 'b', single},
+	HReplaces:           {"Replaces", 0, single},
+	HReason:             {"Reason", 0, list},
+	HPAssertedIdentity:  {"P-Asserted-Identity", 0, list},
+	HPPreferredIdentity: {"P-Preferred-Identity", 0, list},
+	HPrivacy:            {"Privacy", 0, repeated},
+	HSessionExpires:     {"Session-Expires", 'x', single},
+	HMinSE:              {"Min-SE", 0, single},
+	HUserAgent:          {"User-Agent", 0, repeated},
+	HServer:             {"Server", 0, repeated},
+	HWarning:            {"Warning", 0, list},
+	HRetryAfter:         {"Retry-After", 0, single},
+	HFlowTimer:          {"Flow-Timer", 0, single},
+	HRSeq:               {"RSeq", 0, single},
+	HRAck:               {"RAck", 0, single},
+	HDate:               {"Date", 0, repeated},
+	HTimestamp:          {"Timestamp", 0, repeated},
+	HSubject:            {"Subject", 's', repeated},
+	HPriority:           {"Priority", 0, repeated},
+	HRequestDisposition: {"Request-Disposition", 'd', list},
+	HMaxBreadth:         {"Max-Breadth", 0, single},
+	HIdentity:           {"Identity", 'y', repeated},
+	HSIPETag:            {"SIP-ETag", 0, single},
+	HSIPIfMatch:         {"SIP-If-Match", 0, single},
+}
+
+// String returns the header field's canonical spelling, "" for an unknown one.
+func (id HeaderID) String() string {
+	if id < headerIDs {
+		return headers[id].name
+	}
+	return ""
+}
+
+// singles has the bit of every header field that may stand only once.
+var singles = func() (mask uint64) {
+	for id, h := range headers {
+		if h.kind == single {
+			mask |= 1 << id
+		}
+	}
+	return mask
+}()
+
+// The bits of singles are those of a uint64; this fails to compile if they don't suffice.
+var _ [64 - headerIDs]struct{}
+
+// nameSlots is a hash table of the canonical names, compactIDs the compact forms by letter.
+var (
+	nameSlots  = buildNameSlots()
+	compactIDs = buildCompactIDs()
+)
+
+const slotCount = 256
+
+// nameSlot hashes a name of two bytes or more by its length, first, middle and last byte,
+// without regard to case.
+func nameSlot(name string) uint8 {
+	n := len(name)
+	return uint8(n)*53 + (name[0]|0x20)*7 + (name[n/2]|0x20)*31 + (name[n-1]|0x20)*113
+}
+
+func buildNameSlots() (slots [slotCount]HeaderID) {
+	for id := HVia; id < headerIDs; id++ {
+		slot := nameSlot(headers[id].name)
+		for slots[slot] != HUnknown {
+			slot++ // linear probing; uint8 wraps around
+		}
+		slots[slot] = id
+	}
+	return slots
+}
+
+func buildCompactIDs() (ids [256]HeaderID) {
+	for id := HVia; id < headerIDs; id++ {
+		if c := headers[id].compact; c != 0 {
+			ids[c] = id
+			ids[c-'a'+'A'] = id
+		}
+	}
+	return ids
+}
+
+// LookupHeader returns the ID of a header field's name, long or compact, in any case.
+func LookupHeader(name string) HeaderID {
+	switch len(name) {
+	case 0:
+		return HUnknown
+	case 1:
+		return compactIDs[name[0]]
+	}
+	for slot := nameSlot(name); ; slot++ {
+		id := nameSlots[slot]
+		// The exact comparison is the common case: clients write the canonical spelling.
+		if id == HUnknown || headers[id].name == name || equalFold(headers[id].name, name) {
+			return id
+		}
+	}
+}

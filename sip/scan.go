@@ -1,0 +1,206 @@
+package sip
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"strconv"
+	"strings"
+	"unsafe"
+)
+
+// view returns b as a string without copying it. The caller must never modify b again.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// word returns the eight bytes of s from i on as a little-endian number; it is the caller
+// that sees to 0 <= i and i+8 <= len(s).
+func word(s string, i int) uint64 {
+	return binary.LittleEndian.Uint64((*[8]byte)(unsafe.Add(unsafe.Pointer(unsafe.StringData(s)), i))[:])
+}
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// controls returns a mask with the high bit of every byte of w that is a control character
+// (below 0x20, or 0x7f): of those where the byte minus 0x20 borrows, or the byte xor 0x7f
+// is zero. A borrow can only spoil bytes above the first hit, so the lowest bit of the mask
+// is exact. A byte of 0x80 and above has its own high bit set and is masked by ^w.
+func controls(w uint64) uint64 {
+	return ((w - 0x20*ones) | (w ^ 0x7f*ones - ones)) & ^w & highs
+}
+
+// indexControl returns the index of the first control character of s from i on, or len(s).
+func indexControl(s string, i int) int {
+	for ; i+8 <= len(s); i += 8 {
+		if hit := controls(word(s, i)); hit != 0 {
+			return i + bits.TrailingZeros64(hit)>>3
+		}
+	}
+	for ; i < len(s); i++ {
+		if s[i] < 0x20 || s[i] == 0x7f {
+			return i
+		}
+	}
+	return len(s)
+}
+
+// indexLineEnd returns the index of the first control character of s from i on that is no
+// tab: the CR of a line that is as it should be.
+func indexLineEnd(s string, i int) int {
+	end := indexControl(s, i)
+	for end < len(s) && s[end] == '\t' {
+		end = indexControl(s, end+1)
+	}
+	return end
+}
+
+// indexLine returns the index of the first colon of s from i on, -1 where there is none
+// behind at least one byte, and of the line's end behind it as indexLineEnd has it. It is
+// most of what it costs to index a head, so it looks at eight bytes at a time.
+func indexLine(s string, i int) (colon, end int) {
+	colon = i
+	for ; colon+8 <= len(s); colon += 8 {
+		w := word(s, colon) ^ ':'*ones // a colon is zero now, and the lowest to borrow
+		if hit := (w - ones) &^ w & highs; hit != 0 {
+			colon += bits.TrailingZeros64(hit) >> 3
+			break
+		}
+	}
+	for colon < len(s) && s[colon] != ':' {
+		colon++
+	}
+	if colon == i || colon == len(s) {
+		return -1, 0
+	}
+	return colon, indexLineEnd(s, colon+1)
+}
+
+// charClass says what RFC 3261 §25.1 lets a character stand in.
+type charClass uint8
+
+const (
+	tokenChar charClass = 1 << iota
+	hostChar
+	digitChar
+	hexChar
+	plainChar // of a parameter's value that is a token or a host
+	bareChar  // of a URI without angle brackets
+	userChar  // of a user part, escapes apart
+)
+
+var classes = buildClasses()
+
+func buildClasses() (t [256]charClass) {
+	set := func(chars string, c charClass) {
+		for i := range len(chars) {
+			t[chars[i]] |= c
+		}
+	}
+	const digits = "0123456789"
+	const alpha = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	const mark = "-_.!~*'()"
+	for c := range 0x100 { // RFC 3261 §20.10: a '?', ',' or ';' would be the header field's
+		if c > 0x20 && c != 0x7f && strings.IndexByte("?,;<>\"", byte(c)) < 0 {
+			t[c] |= bareChar
+		}
+	}
+	set(alpha+digits, tokenChar|hostChar|plainChar|userChar)
+	set(digits, digitChar|hexChar)
+	set("abcdefABCDEF", hexChar)
+	set("-.!%*_+`'~", tokenChar|plainChar)
+	set("[]:", plainChar)
+	set("-._", hostChar) // the underscore is no host name's, but Windows machines have them
+	// Phones write '#' of a feature code unescaped; it has no other meaning in a SIP URI.
+	set(mark+"&=+$,;?/#", userChar)
+	return t
+}
+
+// isAll reports whether s is not empty and all its characters are of class c.
+func isAll(s string, c charClass) bool {
+	for i := range len(s) {
+		if classes[s[i]]&c == 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// equalFold compares without regard to the case of ASCII letters, and only of those:
+// strings.EqualFold also takes the Kelvin sign for a k.
+func equalFold(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if a[i] != b[i] && lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+// skipSpace returns the index of the first character of s from i on that is no white space.
+func skipSpace(s string, i int) int {
+	for i < len(s) && isSpace(s[i]) {
+		i++
+	}
+	return i
+}
+
+func trimSpace(s string) string {
+	s = s[skipSpace(s, 0):]
+	for s != "" && isSpace(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// quotedEnd returns the index behind the quoted string that begins at s[i], -1 if it does
+// not end.
+func quotedEnd(s string, i int) int {
+	for i++; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return -1
+}
+
+// parseUint reads s as a decimal number of at most limit. The limit keeps the number of
+// digits small, leading zeros aside.
+func parseUint(s string, limit uint64) (uint64, bool) {
+	var n uint64
+	for i := range len(s) {
+		d := s[i] - '0'
+		if d > 9 {
+			return 0, false
+		}
+		if n = n*10 + uint64(d); n > limit {
+			return 0, false
+		}
+	}
+	return n, s != ""
+}
+
+func appendUint(b []byte, n uint64) []byte { return strconv.AppendUint(b, n, 10) }
+
+// bytesView is the inverse of view; the bytes must not be modified.
+func bytesView(s string) []byte {
+	if s == "" {
+		return nil
+	}
+	return unsafe.Slice(unsafe.StringData(s), len(s))
+}

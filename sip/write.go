@@ -1,0 +1,73 @@
+package sip
+
+import "strings"
+
+const version = "SIP/2.0"
+
+// Bytes writes the message into a buffer of its exact size, which is the caller's.
+func (m *Message) Bytes() []byte { return m.AppendTo(make([]byte, 0, m.Size())) }
+
+// Size returns the number of bytes that the message is written in.
+func (m *Message) Size() int {
+	n := m.startSize() + len("\r\n") + len(m.body)
+	for i := range m.lines {
+		n += int(m.lines[i].end - m.lines[i].start)
+	}
+	return n
+}
+
+func (m *Message) startSize() int {
+	switch {
+	case m.startEnd > 0:
+		return int(m.startEnd)
+	case m.method != "":
+		return len(m.method) + len(" ") + len(m.uri) + len(" "+version+"\r\n")
+	}
+	return len(version+" 200 ") + len(m.reason) + len("\r\n")
+}
+
+// AppendTo writes the message behind b. Lines that were not edited are written from the
+// bytes they were received in, neighbours in one piece.
+func (m *Message) AppendTo(b []byte) []byte {
+	switch {
+	case m.startEnd > 0:
+		b = append(b, m.src[:m.startEnd]...)
+	case m.method != "":
+		b = append(append(b, m.method...), ' ')
+		b = append(append(b, m.uri...), " "+version+"\r\n"...)
+	default:
+		b = appendUint(append(b, version+" "...), uint64(m.status))
+		b = append(append(append(b, ' '), m.reason...), "\r\n"...)
+	}
+	for i := 0; i < len(m.lines); {
+		first := &m.lines[i]
+		end := first.end
+		for i++; i < len(m.lines) && m.lines[i].start == end && m.lines[i].flags&edited == first.flags&edited; i++ {
+			end = m.lines[i].end
+		}
+		b = append(b, m.text(first)[first.start:end]...)
+	}
+	b = append(b, "\r\n"...)
+	return append(b, m.body...)
+}
+
+// Clone returns a message with the same bytes and an index and edits of its own.
+func (m *Message) Clone() *Message {
+	c := new(Message)
+	*c = *m
+	// Without room behind them, the edits that both now see are never written over.
+	c.edit = m.edit[:len(m.edit):len(m.edit)]
+	if len(m.lines) <= inlineLines {
+		c.lines = c.inline[:copy(c.inline[:], m.lines)]
+	} else {
+		c.lines = append([]line(nil), m.lines...)
+	}
+	return c
+}
+
+// String returns the message as text, for logs and tests.
+func (m *Message) String() string {
+	var b strings.Builder
+	b.Write(m.Bytes())
+	return b.String()
+}
