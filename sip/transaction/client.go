@@ -1,0 +1,190 @@
+package transaction
+
+import (
+	"github.com/sipway/sipway/sip"
+)
+
+// ClientHandler hears of a client transaction. Its methods are called one at a time and in
+// order, on the goroutine that brought the event, without a lock held; they must not block.
+type ClientHandler interface {
+	// Response gets every provisional response, the final one, and of an INVITE every
+	// further 2xx that arrives within 64*T1 (RFC 6026 §7.2): retransmissions and those of
+	// other branches of a fork. A provisional response never follows a final one.
+	Response(tx *Client, m *sip.Message)
+
+	// Error gets ErrTimeout or, wrapped, ErrTransport, at most once. No response follows,
+	// and none but a final one to an INVITE whose ACK could not be sent has gone before.
+	Error(tx *Client, err error)
+}
+
+// Client is a client transaction, made by [Layer.Request].
+type Client struct {
+	transaction
+	chain   link[*Client]
+	branch  string
+	method  sip.Method
+	handler ClientHandler // nil where nobody cares
+	machine clientMachine
+
+	// request is kept of an INVITE as long as an ACK or CANCEL may have to be made of it.
+	request *sip.Message
+	ack     []byte // the ACK of a non-2xx, for retransmission
+
+	cancelled bool   // the user wants it cancelled
+	reason    string // the Reason of the CANCEL
+
+	// starting is set while Layer.Request runs, which returns a transport error itself.
+	starting bool
+	failure  error
+}
+
+// clientMachine is one of the two client machines. The transaction is locked.
+type clientMachine interface {
+	start() action
+	response(m *sip.Message) action
+	cancel() action
+	retransmit() action
+	timeout() action
+	transportError(err error) action
+}
+
+func newClient(l *Layer, f sip.Flow, m *sip.Message, h ClientHandler) *Client {
+	c := &Client{handler: h, branch: m.Via().Branch, method: m.Method()}
+	c.layer, c.flow = l, f
+	c.last = m.Bytes()
+	if c.method == sip.INVITE {
+		c.request = m
+		c.machine = (*inviteClient)(c)
+	} else {
+		c.machine = (*nonInviteClient)(c)
+	}
+	return c
+}
+
+// Flow returns the flow that the request was sent on.
+func (c *Client) Flow() sip.Flow { return c.flow }
+
+// Cancel asks for an INVITE to be cancelled (RFC 3261 §9.1). The CANCEL goes out as soon as
+// there is a provisional response, and not at all once there is a final one; that it was
+// cancelled is told by the final response, a 487 as a rule, or by ErrTimeout where none
+// comes within 64*T1 of the CANCEL. Of another method and when called again Cancel does
+// nothing. reason is the value of a Reason header field (RFC 3326), "" for none.
+//
+// Cancel never calls the handler itself.
+func (c *Client) Cancel(reason string) {
+	c.mu.Lock()
+	if c.cancelled {
+		c.mu.Unlock()
+		return
+	}
+	c.cancelled, c.reason = true, reason
+	c.finish(c.machine.cancel())
+}
+
+// start sends the request. The error is that of the transport, and the transaction has
+// ended.
+func (c *Client) start() error {
+	c.mu.Lock()
+	c.starting = true
+	do := c.machine.start()
+	c.timers.sync(&c.layer.clock, c)
+	c.mu.Unlock()
+
+	err := c.layer.sender.Send(c.flow, do.send)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.failed(err)
+		c.timers.sync(&c.layer.clock, c)
+	}
+	c.starting = false
+	return c.failure
+}
+
+// receive takes a response that matched.
+func (c *Client) receive(m *sip.Message) {
+	c.mu.Lock()
+	c.finish(c.machine.response(m))
+}
+
+// expire is called by the alarm.
+func (c *Client) expire() {
+	c.mu.Lock()
+	switch c.timers.due(c.layer.clock.now()) {
+	case lifetimeSlot:
+		c.finish(c.machine.timeout())
+	case retransmitSlot:
+		c.finish(c.machine.retransmit())
+	default:
+		c.finish(action{})
+	}
+}
+
+// flowClosed is called when the flow's transport has closed it.
+func (c *Client) flowClosed(err error) {
+	c.mu.Lock()
+	c.finish(c.failed(err))
+}
+
+// failed is the event of a transport error; what it leaves to be told goes to the caller
+// of Request while there is one, so that the handler isn't called before it knows the
+// transaction.
+func (c *Client) failed(cause error) action {
+	do := c.machine.transportError(transportError(cause))
+	if c.starting && do.tell.err != nil {
+		c.failure, do.tell = do.tell.err, event{}
+	}
+	return do
+}
+
+// finish unlocks the transaction and does what the event left to be done.
+func (c *Client) finish(do action) {
+	c.timers.sync(&c.layer.clock, c)
+	teller := do.tell.some() && c.events.put(do.tell)
+	var cancel *sip.Message
+	if do.cancel {
+		cancel = newCancel(c.request, c.reason)
+	}
+	c.mu.Unlock()
+
+	if do.send != nil {
+		if err := c.layer.sender.Send(c.flow, do.send); err != nil {
+			c.flowClosed(err)
+		}
+	}
+	if cancel != nil {
+		// If it can't be sent, neither could its retransmissions: the INVITE hears of its
+		// flow's end by itself, or ends 64*T1 from now.
+		_, _ = c.layer.Request(c.flow, cancel, nil)
+	}
+	if teller {
+		c.tell()
+	}
+}
+
+// tell tells the handler of every event there is.
+func (c *Client) tell() {
+	for {
+		c.mu.Lock()
+		e, ok := c.events.take()
+		c.mu.Unlock()
+		switch {
+		case !ok:
+			return
+		case c.handler == nil:
+		case e.err != nil:
+			c.handler.Error(c, e.err)
+		default:
+			c.handler.Response(c, e.m)
+		}
+	}
+}
+
+// end takes the transaction out of the tables; the machine is in Terminated.
+func (c *Client) end() {
+	c.last, c.ack, c.request = nil, nil, nil
+	c.layer.removeClient(c)
+}
+
+func (c *Client) link() *link[*Client] { return &c.chain }

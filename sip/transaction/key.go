@@ -1,0 +1,150 @@
+package transaction
+
+import (
+	"hash/maphash"
+	"strconv"
+
+	"github.com/sipway/sipway/sip"
+)
+
+// A transaction is found by a hash of what its rule of matching compares, all of it: were
+// something left out, a peer could fill one chain of the table by varying that. What the
+// rules compare by the rules of a header field is compared byte by byte here, since a
+// retransmission is a copy, and the ACK and CANCEL of a transaction copy it from the request.
+
+// hasher hashes under a key of its own, which no peer knows.
+type hasher struct{ seed maphash.Seed }
+
+// mix is an odd number with an even spread of bits, so that the same parts in another order
+// or cut differently give another hash.
+const mix = 0x9e3779b97f4a7c15
+
+func (h hasher) text(sum uint64, s string) uint64 {
+	return (sum ^ maphash.String(h.seed, s)) * mix
+}
+
+func (h hasher) number(sum, n uint64) uint64 {
+	sum = (sum ^ n) * mix
+	return sum ^ sum>>32
+}
+
+// client hashes what a response is matched by: the branch of the topmost Via and the method
+// of the CSeq (RFC 3261 §17.1.3). The branch alone is unguessable, for the user makes it;
+// the flow is not compared, since a response may come over another one (RFC 3261 §18.2.2).
+func (h hasher) client(branch string, method sip.Method) uint64 {
+	return h.text(h.text(0, branch), string(method))
+}
+
+func (c *Client) matches(branch string, method sip.Method) bool {
+	return c.branch == branch && c.method == method
+}
+
+// request is a request as it is matched to a server transaction (RFC 3261 §17.2.3): method
+// is that of the transaction looked for, INVITE for an ACK and a CANCEL, and toTag its To
+// tag, which an ACK need not share.
+type request struct {
+	*sip.Message
+	flow   sip.Flow
+	method sip.Method
+	toTag  string
+	hash   uint64 // of all that it is matched by
+}
+
+func (h hasher) request(f sip.Flow, m *sip.Message, method sip.Method, toTag string) request {
+	r := request{Message: m, flow: f, method: method, toTag: toTag}
+	r.hash = h.server(&r)
+	return r
+}
+
+func (h hasher) server(r *request) uint64 {
+	v := r.Via()
+	sum := h.text(0, v.Branch)
+	sum = h.text(sum, v.Host)
+	sum = h.number(sum, uint64(v.Port))
+	sum = h.text(sum, string(r.method))
+	if r.flow.ID != 0 {
+		sum = h.number(sum, r.flow.ID)
+	} else {
+		source := r.flow.Remote.Addr().As16()
+		sum = (sum ^ maphash.Bytes(h.seed, source[:])) * mix
+	}
+	if v.HasMagicCookie() {
+		return sum
+	}
+	sum = h.text(sum, r.RequestURI())
+	sum = h.text(sum, r.toTag)
+	sum = h.text(sum, r.FromTag())
+	sum = h.text(sum, r.CallID())
+	return h.number(sum, uint64(r.CSeq().Seq))
+}
+
+// matches is RFC 3261 §17.2.3. Beyond what it asks for, a request has to come over the same
+// stream flow or from the same UDP address: the branches of browsers are numbers of seven
+// digits and all their sent-by are made up.
+func (s *Server) matches(r *request) bool {
+	v, w := r.Via(), s.request.Via()
+	if v.Branch != w.Branch || v.Host != w.Host || v.Port != w.Port ||
+		r.method != s.request.Method() || !sameSource(r.flow, s.flow) {
+		return false
+	}
+	if v.HasMagicCookie() {
+		return true
+	}
+	return r.RequestURI() == s.request.RequestURI() &&
+		r.toTag == s.request.ToTag() &&
+		r.FromTag() == s.request.FromTag() &&
+		r.CallID() == s.request.CallID() &&
+		r.CSeq().Seq == s.request.CSeq().Seq
+}
+
+func sameSource(f, g sip.Flow) bool {
+	if f.ID != 0 || g.ID != 0 {
+		return f.ID == g.ID
+	}
+	return f.Remote.Addr() == g.Remote.Addr()
+}
+
+// find returns the transaction that r belongs to, nil for none.
+func (l *Layer) find(r request) *Server {
+	return l.servers.find(r.hash, func(s *Server) bool { return s.matches(&r) })
+}
+
+// findInvite returns the transaction that an ACK belongs to, nil for none. The ACK of an RFC
+// 2543 client has the To tag of the response, while the INVITE has the same or none.
+func (l *Layer) findInvite(f sip.Flow, ack *sip.Message) *Server {
+	s := l.find(l.hash.request(f, ack, sip.INVITE, ack.ToTag()))
+	if ack.Via().HasMagicCookie() {
+		return s
+	}
+	if s == nil {
+		s = l.find(l.hash.request(f, ack, sip.INVITE, ""))
+	}
+	if s == nil || !s.answeredWith(ack.ToTag()) {
+		return nil
+	}
+	return s
+}
+
+// answeredWith reports whether tag is the To tag of the final response, of the last one
+// where an INVITE had several.
+func (s *Server) answeredWith(tag string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ackTag == tag
+}
+
+// tag returns the To tag for the responses that this element itself gives to req. It is a
+// keyed hash of the request, so that a request that was answered without a transaction gets
+// the same tag when it is repeated (RFC 3261 §8.2.7), and a CANCEL the tag of its INVITE.
+func (l *Layer) tag(req *sip.Message) string {
+	v := req.Via()
+	if v == nil {
+		return ""
+	}
+	sum := l.hash.text(0, v.Branch)
+	sum = l.hash.text(sum, v.Host)
+	sum = l.hash.text(sum, req.CallID())
+	sum = l.hash.text(sum, req.FromTag())
+	sum = l.hash.number(sum, uint64(req.CSeq().Seq))
+	return strconv.FormatUint(l.hash.number(sum, mix), 36)
+}

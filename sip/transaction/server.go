@@ -1,0 +1,265 @@
+package transaction
+
+import (
+	"strings"
+	"time"
+
+	"github.com/sipway/sipway/sip"
+)
+
+// ServerHandler hears of a server transaction after its request. Its methods are called one
+// at a time and in order, on the goroutine that brought the event, without a lock held, and
+// never before User.Request has returned; they must not block.
+type ServerHandler interface {
+	// Cancel gets the CANCEL of an INVITE that has no final response yet, once. The CANCEL
+	// itself has been answered; the INVITE is to be answered with 487 (RFC 3261 §9.2).
+	Cancel(tx *Server, cancel *sip.Message)
+
+	// Error gets, at most once, ErrTimeout where no ACK came for a non-2xx response to an
+	// INVITE, or where another request was left without a response for 64*T1; and, wrapped,
+	// ErrTransport where a response could not be delivered after Respond had returned, or
+	// where the flow of an INVITE's caller has closed for good. After an ErrTransport the
+	// transaction goes on, so as to absorb retransmissions (RFC 6026 §7.1): an INVITE that
+	// has no final response is still to be given one.
+	Error(tx *Server, err error)
+}
+
+// Server is a server transaction, made by the layer for a request that belongs to none.
+type Server struct {
+	transaction
+	chain   link[*Server]
+	request *sip.Message
+	reply   sip.Flow      // where responses go
+	arrived time.Duration // on the layer's clock
+	machine serverMachine
+
+	handler   ServerHandler
+	cancelled bool   // a CANCEL has been passed on
+	erred     bool   // an error has been passed on
+	ackTag    string // the To tag of the final response, which the ACK of an RFC 2543 client has
+	redial    *redial
+}
+
+// serverMachine is one of the two server machines. The transaction is locked.
+type serverMachine interface {
+	// start is called once the user has been given the request and has returned.
+	start() action
+	// again is a retransmission of the request.
+	again() action
+	// ack is an ACK; up says that it goes to the user.
+	ack() (do action, up bool)
+	// pending reports whether there is still something to cancel.
+	pending() bool
+	respond(status int, b []byte) (action, error)
+	retransmit() action
+	timeout() action
+	transportError(err error) action
+}
+
+func newServer(l *Layer, f sip.Flow, m *sip.Message) *Server {
+	s := &Server{request: m, reply: replyFlow(f, m.Via()), arrived: l.clock.now()}
+	s.layer, s.flow = l, f
+	// What arrives before the user has seen the request waits until it has.
+	s.events.telling = true
+	if m.Method() == sip.INVITE {
+		s.machine = (*inviteServer)(s)
+		s.state = proceeding
+	} else {
+		s.machine = (*nonInviteServer)(s)
+		s.state = trying
+	}
+	return s
+}
+
+// Request returns the request, which must not be modified.
+func (s *Server) Request() *sip.Message { return s.request }
+
+// Flow returns the flow that the request arrived on.
+func (s *Server) Flow() sip.Flow { return s.flow }
+
+// Handle sets who hears of the transaction. It is called once, from User.Request or later;
+// what happened before is told then.
+func (s *Server) Handle(h ServerHandler) {
+	s.mu.Lock()
+	s.handler = h
+	teller := !s.events.telling && len(s.events.queue) > 0
+	if teller {
+		s.events.telling = true
+	}
+	s.mu.Unlock()
+	if teller {
+		s.tell()
+	}
+}
+
+// NewResponse makes a response to the request (RFC 3261 §8.2.6). An empty reason stands for
+// the standard phrase. The To tag is the same for every response to this request and for
+// the one to its CANCEL (RFC 3261 §9.2).
+func (s *Server) NewResponse(status int, reason string) *sip.Message {
+	return sip.NewResponse(s.request, status, reason, s.layer.tag(s.request))
+}
+
+// Reply is Respond with a response of NewResponse.
+func (s *Server) Reply(status int, reason string) error {
+	return s.Respond(s.NewResponse(status, reason))
+}
+
+// Respond sends a response. Its bytes are taken at once; m is the caller's again.
+//
+// After a final response the error is ErrAnswered, but for a 2xx that follows a 2xx to an
+// INVITE: that is sent (RFC 6026 §7.1). A wrapped ErrTransport says that the response could
+// not be sent and that there is no other way to send it. Over TCP and TLS there is: where
+// the flow has closed, a connection to the sender is opened (RFC 3261 §18.2.2), Respond
+// returns nil, and a failure goes to ServerHandler.Error.
+//
+// To a request other than INVITE three responses are not sent, and the error is nil (RFC
+// 4320 §4): one from 101 to 199; a 100 over UDP before the client's Timer E can have
+// reached T2, for the transaction itself sends one at that time; and a 408, which ends the
+// transaction without a response.
+func (s *Server) Respond(m *sip.Message) error {
+	b := m.Bytes()
+	s.mu.Lock()
+	do, err := s.machine.respond(m.Status(), b)
+	if err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	if m.Status() >= 200 && !s.request.Via().HasMagicCookie() {
+		s.ackTag = strings.Clone(m.ToTag())
+	}
+	return s.finish(do)
+}
+
+// begin gives the request to the user, then starts the machine, then tells what arrived
+// meanwhile.
+func (s *Server) begin() {
+	s.layer.user.Request(s)
+	s.mu.Lock()
+	s.settle(s.machine.start())
+	s.tell()
+}
+
+// receive takes a retransmission of the request.
+func (s *Server) receive() {
+	s.mu.Lock()
+	s.settle(s.machine.again())
+}
+
+// receiveAck takes an ACK and reports whether it is the user's.
+func (s *Server) receiveAck() (up bool) {
+	s.mu.Lock()
+	do, up := s.machine.ack()
+	s.settle(do)
+	return up
+}
+
+// receiveCancel passes on the CANCEL of the request, the first one, as long as there is
+// something to cancel.
+func (s *Server) receiveCancel(m *sip.Message) {
+	s.mu.Lock()
+	var do action
+	if !s.cancelled && s.machine.pending() {
+		s.cancelled = true
+		do.tell.m = m
+	}
+	s.settle(do)
+}
+
+// expire is called by the alarm.
+func (s *Server) expire() {
+	s.mu.Lock()
+	switch s.timers.due(s.layer.clock.now()) {
+	case lifetimeSlot:
+		s.settle(s.machine.timeout())
+	case retransmitSlot:
+		s.settle(s.machine.retransmit())
+	default:
+		s.settle(action{})
+	}
+}
+
+// flowClosed is called when the flow's transport has closed it.
+func (s *Server) flowClosed(err error) { s.failed(err) }
+
+// failed is the event of a transport error that nobody waits for.
+func (s *Server) failed(cause error) {
+	s.mu.Lock()
+	s.settle(s.machine.transportError(transportError(cause)))
+}
+
+// settle is finish for an event that nobody waits for: its transport error is an event too.
+func (s *Server) settle(do action) {
+	if err := s.finish(do); err != nil {
+		s.failed(err)
+	}
+}
+
+// finish unlocks the transaction and does what the event left to be done. The error is that
+// of sending and matches ErrTransport.
+func (s *Server) finish(do action) error {
+	s.timers.sync(&s.layer.clock, s)
+	if do.tell.err != nil {
+		if s.erred {
+			do.tell = event{}
+		}
+		s.erred = true
+	}
+	teller := do.tell.some() && s.events.put(do.tell)
+	out, now := s.route(do.send)
+	s.mu.Unlock()
+
+	var err error
+	if now {
+		if err = s.layer.sender.Send(out, do.send); err != nil {
+			err = s.divert(do.send, err)
+		}
+	}
+	if teller {
+		s.tell()
+	}
+	return err
+}
+
+// tell tells the handler of every event there is, if there is a handler.
+func (s *Server) tell() {
+	for {
+		s.mu.Lock()
+		h := s.handler
+		if h == nil {
+			s.events.telling = false
+			s.mu.Unlock()
+			return
+		}
+		e, ok := s.events.take()
+		s.mu.Unlock()
+		switch {
+		case !ok:
+			return
+		case e.err != nil:
+			h.Error(s, e.err)
+		default:
+			h.Cancel(s, e.m)
+		}
+	}
+}
+
+// trying100 is the 100 that the transaction itself sends. It has no To tag (RFC 3261
+// §17.2.1).
+func (s *Server) trying100() []byte {
+	return sip.NewResponse(s.request, 100, "", "").Bytes()
+}
+
+// end takes the transaction out of the tables; the machine is in Terminated.
+func (s *Server) end() {
+	s.last = nil
+	s.layer.removeServer(s)
+}
+
+// hangsOnFlow says whether the end of the flow is an event. The caller of an INVITE over
+// WebSocket is then gone for good, as it can't be connected to; over TCP and TLS it may be
+// reached by a new connection.
+func (s *Server) hangsOnFlow() bool {
+	return s.flow.Transport.WebSocket() && s.request.Method() == sip.INVITE
+}
+
+func (s *Server) link() *link[*Server] { return &s.chain }

@@ -1,0 +1,44 @@
+package transaction
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/sipway/sipway/sip"
+)
+
+// retryAfter is the Retry-After of a 503, in seconds: about the time in which T4 empties
+// the tables of what a burst has left over UDP, and short enough for a phone's user.
+const retryAfter = 5
+
+// Malformed takes a message that could not be parsed, as far as it was, which may be nil. A
+// request is answered with the status of err, an [*sip.Error], where that has one, and if it
+// says to whom; an ACK and a response never are.
+func (l *Layer) Malformed(f sip.Flow, m *sip.Message, err error) {
+	fault, ok := errors.AsType[*sip.Error](err)
+	if !ok || fault.Status < 300 {
+		return
+	}
+	if m == nil || !m.IsRequest() || m.Method() == sip.ACK || m.Via() == nil {
+		return
+	}
+	l.replyStateless(f, m, fault.Status, fault.Reason)
+}
+
+// refuse answers a request for which there is no room with 503 (RFC 3261 §21.5.4).
+func (l *Layer) refuse(f sip.Flow, m *sip.Message) {
+	l.refused.Add(1)
+	resp := sip.NewResponse(m, 503, "", l.tag(m))
+	resp.Append(sip.HRetryAfter, strconv.Itoa(retryAfter))
+	l.sendStateless(f, m, resp)
+}
+
+// replyStateless answers a request without a transaction (RFC 3261 §8.2.7).
+func (l *Layer) replyStateless(f sip.Flow, m *sip.Message, status int, reason string) {
+	l.sendStateless(f, m, sip.NewResponse(m, status, reason, l.tag(m)))
+}
+
+// sendStateless sends a response once. If it is lost, the request comes again.
+func (l *Layer) sendStateless(f sip.Flow, m, resp *sip.Message) {
+	_ = l.sender.Send(replyFlow(f, m.Via()), resp.Bytes())
+}
