@@ -1,0 +1,145 @@
+package store
+
+import (
+	"strings"
+	"time"
+
+	"github.com/sipway/sipway/sip"
+)
+
+// Binding is one contact of an address-of-record (RFC 3261 §10). It is a value: the store
+// never changes one that it has handed out. Times are kept to the millisecond.
+type Binding struct {
+	// AOR is the address-of-record, "user@host": the user unescaped, the host lower case.
+	AOR string
+	// Key tells the bindings of an AOR apart. The registrar sets it, from instance and
+	// reg-id (RFC 5626 §6) or else from the contact URI in a canonical form, so that
+	// contacts that the RFC holds for the same have the same key.
+	Key string
+
+	Contact   string // contact URI as sent
+	Params    string // the contact's other parameters as sent, ";a=b;c", to be echoed
+	Path      string // value of the Path headers (RFC 3327), outermost first
+	Q         int    // preference in thousandths, 0 to 1000
+	Methods   string // the contact's methods parameter (RFC 3840)
+	Instance  string // +sip.instance, without the quotes
+	RegID     int    // reg-id (RFC 5626), 0 where there is none
+	UserAgent string // of the REGISTER
+
+	CallID string // Call-ID and CSeq of the REGISTER that last touched it
+	CSeq   uint32
+
+	// Flow is the one the REGISTER came over. Node and Epoch say in which process's life
+	// Flow.ID is meaningful.
+	Flow  sip.Flow
+	Node  string
+	Epoch int64
+
+	Created time.Time // when it was added; bindings of an AOR stand in this order
+	Updated time.Time // when it was last added or refreshed
+	Expires time.Time // from this instant on it does not exist
+}
+
+// Live reports whether the binding exists at now.
+func (b *Binding) Live(now time.Time) bool { return b.Expires.After(now) }
+
+// Over reports whether the binding belongs to this incarnation of a flow. Flow 0 is none.
+func (b *Binding) Over(node string, epoch int64, flow uint64) bool {
+	return flow != 0 && b.Flow.ID == flow && b.Epoch == epoch && b.Node == node
+}
+
+// Cursor returns the binding's place in a listing.
+func (b *Binding) Cursor() Cursor { return Cursor{AOR: b.AOR, Key: b.Key} }
+
+// Live returns those of the bindings that exist at now, in their order. Where that is all
+// of them or none it allocates nothing.
+func Live(bindings []Binding, now time.Time) []Binding {
+	first, n := 0, 0
+	for i := range bindings {
+		if bindings[i].Live(now) {
+			if n == 0 {
+				first = i
+			}
+			n++
+		}
+	}
+	switch {
+	case n == 0:
+		return nil
+	case n == len(bindings):
+		return bindings
+	}
+	live := make([]Binding, 0, n)
+	for i := first; i < len(bindings); i++ {
+		if bindings[i].Live(now) {
+			live = append(live, bindings[i])
+		}
+	}
+	return live
+}
+
+// Without returns the bindings except those that are gone: the same slice where that is
+// none of them, else a new one.
+func Without(bindings []Binding, gone func(*Binding) bool) []Binding {
+	for i := range bindings {
+		if !gone(&bindings[i]) {
+			continue
+		}
+		rest := make([]Binding, i, len(bindings)-1)
+		copy(rest, bindings)
+		for j := i + 1; j < len(bindings); j++ {
+			if !gone(&bindings[j]) {
+				rest = append(rest, bindings[j])
+			}
+		}
+		return rest
+	}
+	return bindings
+}
+
+// texts lists the binding's strings.
+func (b *Binding) texts() [10]*string {
+	return [...]*string{
+		&b.AOR, &b.Key, &b.Contact, &b.Params, &b.Path,
+		&b.Methods, &b.Instance, &b.UserAgent, &b.CallID, &b.Node,
+	}
+}
+
+// Pack moves all strings of the binding into one new allocation, so that the binding pins
+// neither a message nor a database row and costs the memory of its bytes.
+func (b *Binding) Pack() {
+	texts := b.texts()
+	pack(texts[:])
+}
+
+// pack replaces strings by parts of one new string.
+func pack(texts []*string) {
+	n := 0
+	for _, s := range texts {
+		n += len(*s)
+	}
+	var all strings.Builder
+	all.Grow(n)
+	for _, s := range texts {
+		all.WriteString(*s)
+	}
+	rest := all.String()
+	for _, s := range texts {
+		*s, rest = rest[:len(*s)], rest[len(*s):]
+	}
+}
+
+// packLike is Pack for a refresh of old: where nothing but times and numbers changed, which
+// is the rule, it takes old's strings and allocates nothing.
+func (b *Binding) packLike(old *Binding) {
+	mine, theirs := b.texts(), old.texts()
+	for i := range mine {
+		if *mine[i] != *theirs[i] {
+			b.Pack()
+			return
+		}
+	}
+	for i := range mine {
+		*mine[i] = *theirs[i]
+	}
+}

@@ -1,0 +1,157 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/sipway/sipway/store"
+)
+
+// readStatements are prepared on every connection for reading.
+type readStatements struct {
+	bindings, list, count, user, users *sql.Stmt
+}
+
+// bindingsOfAOR is what both readers and the writer ask.
+const bindingsOfAOR = `SELECT ` + bindingColumns + ` FROM binding WHERE aor = ? ORDER BY created, id`
+
+func (q *readStatements) prepare(ctx context.Context, db *sql.DB) error {
+	return prepareAll(ctx, db, map[**sql.Stmt]string{
+		&q.bindings: bindingsOfAOR,
+		&q.list: `SELECT ` + bindingColumns + ` FROM binding
+			WHERE (aor, key) > (?, ?) AND aor < ? AND aor GLOB ? AND expires > ?
+			ORDER BY aor, key LIMIT ?`,
+		&q.count: `SELECT count(*) FROM binding WHERE expires > ?`,
+		&q.user:  `SELECT name, domain, ha1_md5, ha1_sha256 FROM user WHERE domain = ? AND name = ?`,
+		&q.users: `SELECT name, domain, ha1_md5, ha1_sha256 FROM user
+			WHERE (domain, name) > (?, ?) ORDER BY domain, name LIMIT ?`,
+	})
+}
+
+// preparer is a *sql.DB or a *sql.Conn.
+type preparer interface {
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}
+
+func prepareAll(ctx context.Context, p preparer, queries map[**sql.Stmt]string) error {
+	for stmt, query := range queries {
+		var err error
+		if *stmt, err = p.PrepareContext(ctx, query); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Lookup implements [store.Locations].
+func (s *Store) Lookup(ctx context.Context, aor string, now time.Time) ([]store.Binding, error) {
+	if bindings, ok := s.CachedLookup(aor, now); ok {
+		return bindings, nil
+	}
+	ticket := s.bindings.Begin(aor)
+	bindings, err := readBindings(ctx, s.query.bindings, aor)
+	if err != nil {
+		s.bindings.Abandon(aor, ticket)
+		return nil, unavailable(ctx, err)
+	}
+	s.bindings.Fill(aor, ticket, bindings, len(bindings) > 0)
+	return store.Live(bindings, now), nil
+}
+
+// readBindings returns all rows of an AOR, those that have expired among them.
+func readBindings(ctx context.Context, stmt *sql.Stmt, aor string) ([]store.Binding, error) {
+	rows, err := stmt.QueryContext(ctx, aor)
+	if err != nil {
+		return nil, err
+	}
+	return scanBindings(rows)
+}
+
+// CachedLookup implements [store.Cached].
+func (s *Store) CachedLookup(aor string, now time.Time) ([]store.Binding, bool) {
+	bindings, _, known := s.bindings.Get(aor)
+	return store.Live(bindings, now), known
+}
+
+// List implements [store.Listing]. A page is one range of the index on (aor, key).
+func (s *Store) List(ctx context.Context, q store.Query) ([]store.Binding, error) {
+	prefix := store.Prefix(q.Pattern)
+	if q.After.AOR < prefix {
+		q.After = store.Cursor{AOR: prefix}
+	}
+	rows, err := s.query.list.QueryContext(ctx, q.After.AOR, q.After.Key, after(prefix),
+		glob(q.Pattern), q.Now.UnixMilli(), store.PageSize(q.Limit))
+	if err != nil {
+		return nil, unavailable(ctx, err)
+	}
+	page, err := scanBindings(rows)
+	if err != nil {
+		return nil, unavailable(ctx, err)
+	}
+	return page, nil
+}
+
+// after returns the first text after all those that begin with the prefix. Where there is
+// none it is a blob, which SQLite orders after every text.
+func after(prefix string) any {
+	for i := len(prefix) - 1; i >= 0; i-- {
+		if prefix[i] < 0xff {
+			return prefix[:i] + string([]byte{prefix[i] + 1})
+		}
+	}
+	return []byte{}
+}
+
+// Count implements [store.Listing].
+func (s *Store) Count(ctx context.Context, now time.Time) (int, error) {
+	n := 0
+	if err := s.query.count.QueryRowContext(ctx, now.UnixMilli()).Scan(&n); err != nil {
+		return 0, unavailable(ctx, err)
+	}
+	return n, nil
+}
+
+// User implements [store.Users].
+func (s *Store) User(ctx context.Context, name, domain string) (store.User, error) {
+	id := store.UserID{Name: name, Domain: domain}
+	u, exists, known := s.users.Get(id)
+	if !known {
+		ticket := s.users.Begin(id)
+		found, err := readUsers(ctx, s.query.user, domain, name)
+		if err != nil {
+			s.users.Abandon(id, ticket)
+			return store.User{}, unavailable(ctx, err)
+		}
+		if exists = len(found) > 0; exists {
+			u = found[0]
+		}
+		s.users.Fill(id, ticket, u, exists)
+	}
+	if !exists {
+		return store.User{}, store.ErrNotFound
+	}
+	return u, nil
+}
+
+// CachedUser implements [store.Cached].
+func (s *Store) CachedUser(name, domain string) (u store.User, exists, ok bool) {
+	return s.users.Get(store.UserID{Name: name, Domain: domain})
+}
+
+// ListUsers implements [store.Users].
+func (s *Store) ListUsers(ctx context.Context, after store.UserID, limit int) ([]store.User, error) {
+	page, err := readUsers(ctx, s.query.users, after.Domain, after.Name, store.PageSize(limit))
+	if err != nil {
+		return nil, unavailable(ctx, err)
+	}
+	return page, nil
+}
+
+func readUsers(ctx context.Context, stmt *sql.Stmt, args ...any) ([]store.User, error) {
+	rows, err := stmt.QueryContext(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	return scanUsers(rows)
+}
