@@ -1,0 +1,5 @@
+package transport
+
+const idleServerEnv = "X"
+
+func idleServer() {}

@@ -1,0 +1,77 @@
+package transport
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/sipway/sipway/sip"
+)
+
+// Config holds the limits and timers of a [Layer]. A zero field has the default that its
+// comment names.
+type Config struct {
+	// MaxMessage is the size in bytes above which a message is refused: with 513 over UDP
+	// and TCP, with close code 1009 over WebSocket. Default [sip.MaxMessage].
+	MaxMessage int
+
+	// OutQueue is how many bytes may wait for a peer that doesn't read before its
+	// connection is closed. Default 256 KiB: some eighty INVITEs of a browser.
+	OutQueue int
+
+	// WriteTimeout is how long a peer may take none of what waits for it. Default 10 s.
+	WriteTimeout time.Duration
+
+	// PingInterval is the time between two WebSocket pings of a connection, of which up to
+	// a fifth is taken off at random. Default 30 s, which most NATs and load balancers
+	// survive; negative: no pings.
+	PingInterval time.Duration
+
+	// PingTimeout is how long a pinged peer may stay silent: neither a pong nor any other
+	// byte. Default 10 s, as in RFC 5626 §4.4.1.
+	PingTimeout time.Duration
+
+	// FirstMessageTimeout is how long a connection may be open without having sent one
+	// valid SIP message. Default 30 s; negative: for ever.
+	FirstMessageTimeout time.Duration
+
+	// MessageTimeout is how long a message may take from its first byte to its last.
+	// Default 20 s.
+	MessageTimeout time.Duration
+
+	// DialTimeout bounds the set-up of an outgoing connection. Default 5 s.
+	DialTimeout time.Duration
+
+	// MaxConnections bounds the open stream connections, accepted and dialled. What is
+	// above is closed as soon as it is accepted. Default 0: no bound but the system's.
+	MaxConnections int
+
+	// CheckOrigin decides on a WebSocket handshake by its Origin header, or anything else
+	// in it. Default nil: all are accepted.
+	CheckOrigin func(*http.Request) bool
+
+	// Logger gets what an operator must know. Default [slog.Default].
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.MaxMessage, sip.MaxMessage)
+	setDefault(&c.OutQueue, 256<<10)
+	setDefault(&c.WriteTimeout, 10*time.Second)
+	setDefault(&c.PingInterval, 30*time.Second)
+	setDefault(&c.PingTimeout, 10*time.Second)
+	setDefault(&c.FirstMessageTimeout, 30*time.Second)
+	setDefault(&c.MessageTimeout, 20*time.Second)
+	setDefault(&c.DialTimeout, 5*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

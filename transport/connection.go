@@ -1,0 +1,171 @@
+package transport
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sipway/sipway/sip"
+)
+
+// stream is what a connection's messages are read from and written to: the socket itself,
+// or TLS on it.
+type stream interface {
+	net.Conn          // Write never blocks
+	wait() error      // returns when there is something to read, or an error
+	buffered() []byte // what was read ahead, never empty after wait
+	discard(n int)    // passes over n bytes of it
+}
+
+// connection is an open flow over a stream.
+//
+// Its reading goroutine owns it: only that goroutine reads, and only it ends the connection.
+// Others ask for the end with shut. So Closed comes after the last Receive, and once.
+type connection struct {
+	layer  *Layer
+	flow   sip.Flow
+	sock   *socket
+	stream stream
+	ws     *webSocket // nil: messages are framed by their Content-Length
+	tally  *tally
+	dialed bool // by us: may be found by its remote address
+
+	reason  atomic.Pointer[error] // why it ends, nil while it doesn't
+	greeted atomic.Bool           // a valid message has come
+
+	mu    sync.Mutex // guards what follows
+	phase phase
+	timer *time.Timer
+}
+
+// open makes a connection of a socket and enters it in the table. It is to be started.
+func (l *Layer) open(t sip.Transport, sock *socket, st stream) *connection {
+	c := &connection{
+		layer:  l,
+		sock:   sock,
+		stream: st,
+		flow: sip.Flow{
+			Transport: t,
+			Local:     addrPort(sock.LocalAddr()),
+			Remote:    addrPort(sock.RemoteAddr()),
+			ID:        l.flows.next(),
+		},
+	}
+	c.tally = &l.flows.shard(c.flow.ID).tally[t]
+	l.flows.add(c)
+	return c
+}
+
+// start starts the reading goroutine.
+func (c *connection) start() error {
+	c.tally.opened.Add(1)
+	if c.layer.start(c.serve) {
+		return nil
+	}
+	c.tally.closed.Add(1)
+	c.layer.flows.remove(c)
+	c.sock.abort(ErrShutdown)
+	return ErrShutdown
+}
+
+// serve reads until the end and brings the connection to its end.
+func (c *connection) serve() {
+	c.watch()
+	var err error
+	if c.ws != nil {
+		err = c.ws.read()
+	} else {
+		err = c.readMessages()
+	}
+	local := c.reason.Load() != nil // the end was our wish
+	if broken := c.sock.broken(); broken != nil && !errors.Is(broken, net.ErrClosed) {
+		err = broken // what failed first, of which the reader saw only the echo
+	}
+	c.shut(err)
+	c.unwatch()
+	c.tally.closed.Add(1)
+	reason := *c.reason.Load()
+	c.layer.handler.Closed(c.flow, reason)
+	if errors.Is(reason, ErrPingTimeout) {
+		c.sock.abort(reason) // nobody is there to say goodbye to
+	}
+	if c.ws != nil {
+		c.ws.end(local, reason)
+	}
+	c.sock.linger()
+}
+
+// shut asks the reading goroutine to end the connection. Only the first reason counts. From
+// now on the flow is not found any more.
+func (c *connection) shut(reason error) {
+	if !c.reason.CompareAndSwap(nil, &reason) {
+		return
+	}
+	c.layer.flows.remove(c)
+	if c.dialed {
+		c.layer.calls.forget(c)
+	}
+	// The reader looks at the reason whenever it has changed the deadline itself.
+	c.stream.SetReadDeadline(time.Unix(1, 0))
+}
+
+// ending returns the reason of an end that was asked for.
+func (c *connection) ending() error {
+	if reason := c.reason.Load(); reason != nil {
+		return *reason
+	}
+	return nil
+}
+
+// await waits for something to read.
+func (c *connection) await() error {
+	if err := c.ending(); err != nil {
+		return err
+	}
+	if err := c.stream.wait(); err != nil {
+		return c.readError(err)
+	}
+	return nil
+}
+
+// readError says why reading failed. A deadline is passed either because the end was asked
+// for, or because a message took too long.
+func (c *connection) readError(err error) error {
+	if reason := c.ending(); reason != nil {
+		return reason
+	}
+	if isTimeout(err) {
+		return ErrSlowMessage
+	}
+	return err
+}
+
+// limit sets or clears the deadline of the message that is being read.
+func (c *connection) limit(on bool) error {
+	var at time.Time
+	if on {
+		at = time.Now().Add(c.layer.cfg.MessageTimeout)
+	}
+	if err := c.stream.SetReadDeadline(at); err != nil {
+		return c.readError(err)
+	}
+	return c.ending()
+}
+
+// receive hands a message to the handler.
+func (c *connection) receive(b []byte) {
+	if c.layer.receive(c.flow, b, c.tally) && !c.greeted.Load() {
+		c.greeted.Store(true)
+	}
+}
+
+// send writes one message.
+func (c *connection) send(b []byte) error {
+	if c.ws != nil {
+		return c.ws.send(b)
+	}
+	_, err := c.stream.Write(b)
+	return err
+}

@@ -1,0 +1,161 @@
+package transport
+
+import (
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// chunkSize is what is read from a socket at once: a browser's INVITE fits, and the pool
+// holds only as many chunks as there are connections being read at the same moment.
+const chunkSize = 8 << 10
+
+var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
+
+// lingerTime is how long a connection that we close goes on reading, and discarding, what
+// its peer still sends. Closing with unread bytes would reset the connection, and the peer
+// could lose the answer that says why.
+const lingerTime = time.Second
+
+// socket is the bottom of every stream connection. Its Write never blocks, and its Read
+// holds no buffer while there is nothing to read. It is a net.Conn, so that TLS and
+// WebSocket can stand on it.
+type socket struct {
+	net.Conn
+	raw     syscall.RawConn // nil: no descriptor to try without blocking, as in a net.Pipe
+	cfg     *Config
+	release func() // called once, when the connection is closed
+
+	heard atomic.Bool // since it was last cleared, bytes have come
+
+	// Of the reading goroutine.
+	chunk     *[chunkSize]byte // holds in, nil when nothing is unread
+	in        []byte
+	readReady func(fd uintptr) bool
+	readErr   error
+
+	out outbox
+}
+
+func newSocket(c net.Conn, cfg *Config, release func()) *socket {
+	s := &socket{Conn: c, cfg: cfg, release: release}
+	if sc, ok := c.(syscall.Conn); ok && hasDescriptors {
+		if raw, err := sc.SyscallConn(); err == nil {
+			s.raw = raw
+			s.readReady = s.readNow
+			s.out.writeReady = s.writeNow
+		}
+	}
+	return s
+}
+
+// wait returns when there is something to read, or an error. A goroutine that waits here
+// has a shallow stack and no buffer: this is where an idle connection spends its life.
+func (s *socket) wait() error {
+	if len(s.in) > 0 {
+		return nil
+	}
+	if s.raw == nil {
+		return s.fillBlocking()
+	}
+	if err := s.raw.Read(s.readReady); err != nil {
+		return err
+	}
+	return s.readErr
+}
+
+// readNow fills a chunk when the descriptor has something. False asks to be called again
+// when it has.
+func (s *socket) readNow(fd uintptr) bool {
+	chunk := chunks.Get().(*[chunkSize]byte)
+	n, err := readDescriptor(fd, chunk[:])
+	if wouldBlock(err) {
+		chunks.Put(chunk)
+		return false
+	}
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	s.took(chunk, n, err)
+	return true
+}
+
+func (s *socket) fillBlocking() error {
+	chunk := chunks.Get().(*[chunkSize]byte)
+	n, err := s.Conn.Read(chunk[:])
+	s.took(chunk, n, err)
+	if n > 0 {
+		return nil // an error comes again
+	}
+	return err
+}
+
+func (s *socket) took(chunk *[chunkSize]byte, n int, err error) {
+	s.readErr = err
+	if n <= 0 {
+		chunks.Put(chunk)
+		return
+	}
+	s.heard.Store(true)
+	s.chunk, s.in = chunk, chunk[:n]
+}
+
+// Read takes from what was read ahead, or waits for more.
+func (s *socket) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if err := s.wait(); err != nil {
+		return 0, err
+	}
+	n := copy(p, s.in)
+	s.discard(n)
+	return n, nil
+}
+
+// buffered returns what was read ahead.
+func (s *socket) buffered() []byte { return s.in }
+
+// discard passes over n bytes of what was read ahead.
+func (s *socket) discard(n int) {
+	s.in = s.in[n:]
+	if len(s.in) == 0 {
+		s.in = nil
+		if s.chunk != nil {
+			chunks.Put(s.chunk)
+			s.chunk = nil
+		}
+	}
+}
+
+// unread puts b before what is to be read next. It copies b.
+func (s *socket) unread(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	in := append(append(make([]byte, 0, len(b)+len(s.in)), b...), s.in...)
+	s.discard(len(s.in))
+	s.in = in
+}
+
+// linger tells the peer that nothing more comes and discards what it still sends, until it
+// closes too or the time is over, and closes. Only the reading goroutine may call it.
+func (s *socket) linger() {
+	defer s.Close()
+	half, ok := s.Conn.(interface{ CloseWrite() error })
+	if !ok || !s.flushed() || half.CloseWrite() != nil {
+		return
+	}
+	if s.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	for {
+		s.discard(len(s.in))
+		if s.wait() != nil {
+			return
+		}
+	}
+}

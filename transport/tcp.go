@@ -1,0 +1,158 @@
+package transport
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/sipway/sipway/sip"
+)
+
+var crlf = []byte("\r\n")
+
+// readMessages reads messages that are framed by their Content-Length (RFC 3261 §18.3).
+func (c *connection) readMessages() error {
+	framer := sip.NewFramer(c.layer.cfg.MaxMessage)
+	defer framer.Release()
+	limited := false
+	for {
+		if err := c.await(); err != nil {
+			return err
+		}
+		n, err := c.stream.Read(framer.Space())
+		framer.Filled(n)
+		if err != nil {
+			return c.readError(err)
+		}
+		complete, err := c.takeFrames(framer)
+		if err != nil {
+			return err
+		}
+		// A message that came whole costs no deadline.
+		if partial := framer.Partial(); partial && (complete || !limited) || !partial && limited {
+			limited = partial
+			if err := c.limit(limited); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// takeFrames handles what the framer has. It reports whether a message was complete.
+func (c *connection) takeFrames(framer *sip.Framer) (complete bool, err error) {
+	for {
+		b, frame, err := framer.Next()
+		if err != nil {
+			// The handler may answer; but nobody knows where the next message begins.
+			c.layer.refuse(c.flow, b, err, c.tally)
+			return complete, err
+		}
+		switch frame {
+		case sip.NoFrame:
+			return complete, nil
+		case sip.PingFrame: // RFC 5626 §5.4
+			c.tally.keepalives.Add(1)
+			if _, err := c.stream.Write(crlf); err != nil {
+				return complete, err
+			}
+		case sip.MessageFrame:
+			complete = true
+			c.receive(b)
+		}
+		if err := c.ending(); err != nil {
+			return complete, err
+		}
+	}
+}
+
+func (l *Layer) listenTCP(addr string) (netip.AddrPort, error) {
+	ln, err := l.listenStream(addr)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	at := addrPort(ln.Addr())
+	return at, l.serveTCP(ln, at)
+}
+
+func (l *Layer) serveTCP(ln *streamListener, at netip.AddrPort) error {
+	if err := l.listening(sip.TCP, at, ln); err != nil {
+		return err
+	}
+	l.start(func() {
+		for {
+			sock, err := ln.accept()
+			if err != nil {
+				return
+			}
+			l.open(sip.TCP, sock, sock).start()
+		}
+	})
+	return nil
+}
+
+// streamListener accepts connections whose bottom is a [socket].
+type streamListener struct {
+	net.Listener
+	layer *Layer
+}
+
+func (l *Layer) listenStream(addr string) (*streamListener, error) {
+	lc := net.ListenConfig{Control: streamOptions, KeepAliveConfig: keepAlive}
+	ln, err := lc.Listen(l.ctx, network("tcp", addr), addr)
+	if err != nil {
+		return nil, err
+	}
+	return &streamListener{ln, l}, nil
+}
+
+// keepAlive lets the kernel find a dead peer within a minute.
+var keepAlive = net.KeepAliveConfig{
+	Enable:   true,
+	Idle:     30 * time.Second,
+	Interval: 10 * time.Second,
+	Count:    3,
+}
+
+// Accept is for net/http.
+func (ln *streamListener) Accept() (net.Conn, error) { return ln.accept() }
+
+// accept returns the next connection. An error means that the listener is closed: a lack of
+// descriptors passes, and until then there is nothing to do but wait.
+func (ln *streamListener) accept() (*socket, error) {
+	var pause time.Duration
+	for {
+		c, err := ln.Listener.Accept()
+		switch {
+		case err == nil:
+			sock, err := ln.layer.adopt(c)
+			if err == nil {
+				return sock, nil
+			}
+			c.Close()
+			if errors.Is(err, ErrShutdown) {
+				return nil, err
+			}
+			ln.layer.refused.Add(1)
+			pause = 0
+		case errors.Is(err, net.ErrClosed):
+			return nil, err
+		default:
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			ln.layer.cfg.Logger.Warn("accept failed", "listener", ln.Addr().String(), "err", err, "pause", pause)
+			time.Sleep(pause)
+		}
+	}
+}
+
+// network makes an IPv4 address mean IPv4 alone: 0.0.0.0 would be all of IPv6 as well.
+func network(name, addr string) string {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return name
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is4() {
+		return name + "4"
+	}
+	return name
+}

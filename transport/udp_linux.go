@@ -1,0 +1,131 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sipway/sipway/sip"
+)
+
+// controlSize holds one IPv6 packet information and what may come beside it.
+const controlSize = 128
+
+// listenShared opens one more socket for an address that is shared already.
+func listenShared(proto, addr string) (*net.UDPConn, error) {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return shareAddress(c) }}
+	conn, err := lc.ListenPacket(context.Background(), proto, addr)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UDPConn), nil
+}
+
+// shareAddress lets other sockets of this user have the same address.
+func shareAddress(c syscall.RawConn) error {
+	return setOption(c, unix.SOL_SOCKET, unix.SO_REUSEPORT)
+}
+
+// tellArrival asks for the local address of every datagram.
+func tellArrival(c syscall.RawConn, six bool) error {
+	if six {
+		return setOption(c, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO)
+	}
+	return setOption(c, unix.IPPROTO_IP, unix.IP_PKTINFO)
+}
+
+func setOption(c syscall.RawConn, level, option int) error {
+	var err error
+	if e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, 1) }); e != nil {
+		return e
+	}
+	return err
+}
+
+// arrival finds the local address in the control data of a datagram.
+func arrival(control []byte) (netip.Addr, bool) {
+	for len(control) > 0 {
+		h, data, rest, err := unix.ParseOneSocketControlMessage(control)
+		if err != nil {
+			break
+		}
+		switch {
+		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+			// struct in_pktinfo: interface, local address, address of the header. The
+			// second is the one to answer from, also for a broadcast.
+			return netip.AddrFrom4([4]byte(data[4:8])), true
+		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+			return netip.AddrFrom16([16]byte(data[:16])), true
+		}
+		control = rest
+	}
+	return netip.Addr{}, false
+}
+
+// datagram is one sending, pooled so that it costs no allocation.
+type datagram struct {
+	four    unix.SockaddrInet4
+	six     unix.SockaddrInet6
+	to      unix.Sockaddr
+	control []byte
+	b       []byte
+	err     error
+	ready   func(fd uintptr) bool
+}
+
+var datagrams = sync.Pool{New: func() any {
+	d := new(datagram)
+	d.ready = d.send
+	return d
+}}
+
+func (d *datagram) send(fd uintptr) bool {
+	for {
+		_, d.err = unix.SendmsgN(int(fd), d.b, d.control, d.to, unix.MSG_DONTWAIT)
+		if d.err != unix.EINTR {
+			return true // never wait
+		}
+	}
+}
+
+// send sends b without waiting.
+func (s *udpSocket) send(f sip.Flow, b []byte) error {
+	if f.Remote.Addr().Zone() != "" {
+		_, err := s.conn.WriteToUDPAddrPort(b, f.Remote) // knows the interfaces
+		return err
+	}
+	d := datagrams.Get().(*datagram)
+	defer datagrams.Put(d)
+	d.b = b
+	if s.six {
+		d.six = unix.SockaddrInet6{Port: int(f.Remote.Port()), Addr: f.Remote.Addr().As16()}
+		d.to = &d.six
+	} else {
+		d.four = unix.SockaddrInet4{Port: int(f.Remote.Port()), Addr: f.Remote.Addr().As4()}
+		d.to = &d.four
+	}
+	if s.any && !f.Local.Addr().IsUnspecified() {
+		d.control = s.source(f.Local.Addr())
+	}
+	err := s.raw.Write(d.ready)
+	if err == nil {
+		err = d.err
+	}
+	d.b, d.control, d.err = nil, nil, nil
+	if err == unix.EAGAIN || err == unix.ENOBUFS {
+		return ErrDropped
+	}
+	return err
+}
+
+// source is the control data that makes a datagram leave from an address.
+func (s *udpSocket) source(a netip.Addr) []byte {
+	if s.six {
+		return unix.PktInfo6(&unix.Inet6Pktinfo{Addr: a.As16()})
+	}
+	return unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: a.As4()})
+}

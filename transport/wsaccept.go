@@ -1,0 +1,148 @@
+package transport
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/sipway/sipway/sip"
+)
+
+// subprotocol is the WebSocket subprotocol of SIP (RFC 7118 §4).
+const subprotocol = "sip"
+
+// Limits of the HTTP side, which sees one small GET of each client.
+const (
+	handshakeTimeout = 10 * time.Second
+	maxHandshake     = 16 << 10 // bytes of its head; cookies and tokens fit
+)
+
+// wsServer is the HTTP server of one WebSocket listener.
+type wsServer struct {
+	layer     *Layer
+	transport sip.Transport
+	path      string
+}
+
+func (l *Layer) listenWS(addr, path string) (netip.AddrPort, error) {
+	ln, err := l.listenStream(addr)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	at := addrPort(ln.Addr())
+	return at, l.serveWS(ln, at, path)
+}
+
+func (l *Layer) serveWS(ln *streamListener, at netip.AddrPort, path string) error {
+	if path == "" {
+		path = "/"
+	}
+	server := &http.Server{
+		Handler:           &wsServer{l, sip.WS, path},
+		ReadHeaderTimeout: handshakeTimeout,
+		IdleTimeout:       handshakeTimeout,
+		MaxHeaderBytes:    maxHandshake,
+		ErrorLog:          slog.NewLogLogger(l.cfg.Logger.Handler(), slog.LevelDebug),
+	}
+	if err := l.listening(sip.WS, at, closers{ln, server}); err != nil {
+		return err
+	}
+	l.start(func() { server.Serve(ln) }) // returns when the listener is closed
+	return nil
+}
+
+// closers are closed together.
+type closers []io.Closer
+
+func (c closers) Close() error {
+	var errs []error
+	for _, one := range c {
+		errs = append(errs, one.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// ServeHTTP does the handshake and returns: the connection is read on a goroutine of its
+// own, so that nothing of net/http stays in memory with it.
+func (s *wsServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path != s.path:
+		http.NotFound(w, r)
+		return
+	case !hasToken(r.Header, "Upgrade", "websocket"):
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "websocket")
+		http.Error(w, "This is a SIP over WebSocket server (RFC 7118). Connect with a WebSocket client.",
+			http.StatusUpgradeRequired)
+		return
+	case !hasToken(r.Header, "Sec-WebSocket-Protocol", subprotocol): // RFC 7118 §4.1
+		http.Error(w, `The client must offer the WebSocket subprotocol "sip" (RFC 7118 section 4.1).`,
+			http.StatusBadRequest)
+		return
+	case s.layer.cfg.CheckOrigin != nil && !s.layer.cfg.CheckOrigin(r):
+		http.Error(w, "This origin may not connect.", http.StatusForbidden)
+		return
+	}
+	h := &hijacker{ResponseWriter: w}
+	conn, err := websocket.Accept(h, r, &websocket.AcceptOptions{
+		Subprotocols:       []string{subprotocol},
+		InsecureSkipVerify: true, // the origin was checked above
+	})
+	if err != nil {
+		s.layer.cfg.Logger.Debug("websocket handshake failed", "remote", r.RemoteAddr, "err", err)
+		return
+	}
+	h.ws.open(s.layer, s.transport, conn)
+}
+
+// open makes the connection a flow.
+func (w *webSocket) open(l *Layer, t sip.Transport, conn *websocket.Conn) {
+	conn.SetReadLimit(int64(l.cfg.MaxMessage))
+	w.conn = conn
+	w.c = l.open(t, w.stream.(*socket), w.stream)
+	w.c.ws = w
+	w.c.start()
+}
+
+// hijacker hands coder/websocket the connection with buffers of a few bytes instead of the
+// two of 4 KiB that belong to net/http.
+type hijacker struct {
+	http.ResponseWriter
+	ws *webSocket
+}
+
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, brw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	sock := conn.(*socket) // of our listener
+	early, err := brw.Reader.Peek(brw.Reader.Buffered())
+	if err != nil {
+		return nil, nil, err
+	}
+	sock.unread(early)
+	h.ws = &webSocket{stream: sock}
+	h.ws.br = bufio.NewReaderSize(h.ws, wsReadBuffer)
+	return h.ws, bufio.NewReadWriter(h.ws.br, bufio.NewWriterSize(h.ws, wsWriteBuffer)), nil
+}
+
+// hasToken reports whether a list header has the token, in any case.
+func hasToken(h http.Header, name, token string) bool {
+	for _, line := range h.Values(name) {
+		for part := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(part), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
