@@ -1,0 +1,231 @@
+package auth
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/sip/digest"
+	"github.com/sipway/sipway/store"
+)
+
+// Mode says how users prove who they are.
+type Mode uint8
+
+const (
+	// Digest challenges them.
+	Digest Mode = iota
+	// None believes the From of every request. It is for labs.
+	None
+)
+
+// Config says how an [Authenticator] works.
+type Config struct {
+	Mode Mode
+
+	// Algorithms are offered in this order; nil means SHA-256, then MD5. MD5 must come
+	// last, as web clients take the last challenge.
+	Algorithms []digest.Algorithm
+
+	// Key signs the nonces; at least 16 bytes. It should outlive a restart, so that clients
+	// need no new challenge after one, and be the same on every node. Mode None needs none.
+	Key []byte
+
+	// NonceAge is how long a nonce may be used; 0 means the default of package digest.
+	NonceAge time.Duration
+
+	// FlowCalls lets a user who has registered on a connection send requests on it without
+	// a challenge.
+	FlowCalls bool
+
+	// Trusted are the peers whose requests are not challenged. Over UDP a source address
+	// can be forged: what is listed here should be out of the reach of strangers.
+	Trusted []Peer
+
+	// LookupTimeout bounds how long a request waits for the user store; 0 means 5 s.
+	LookupTimeout time.Duration
+}
+
+const (
+	defaultLookupTimeout = 5 * time.Second
+
+	// maxLookups bounds the requests that wait for the user store at a time. Each holds a
+	// goroutine and its message, some 8 KB, and a store that works is never that far
+	// behind.
+	maxLookups = 4096
+
+	// retryAfter is the Retry-After of a 503, in seconds.
+	retryAfter = 10
+)
+
+// Users knows the users' H(A1); a [store.Users] with [store.Cached].
+type Users interface {
+	// CachedUser answers from memory; ok is false where User must be asked.
+	CachedUser(name, domain string) (u store.User, exists, ok bool)
+	// User may block. It returns store.ErrNotFound where there is no such user.
+	User(ctx context.Context, name, domain string) (store.User, error)
+}
+
+// Flows knows which connections are open; a transport.
+type Flows interface {
+	// Alive reports whether the flow can carry messages. It is false before anybody is
+	// told that the flow has closed, and never becomes true again.
+	Alive(f sip.Flow) bool
+}
+
+// Authenticator authenticates requests. It is safe for concurrent use.
+type Authenticator struct {
+	cfg     Config
+	users   Users
+	flows   Flows
+	server  *digest.Server // nil in mode None
+	bound   boundFlows
+	waiting atomic.Int64 // requests that wait for the user store
+}
+
+// New returns an authenticator, or an error if the configuration can't be used.
+func New(cfg Config, users Users, flows Flows) (*Authenticator, error) {
+	cfg.LookupTimeout = cmp.Or(cfg.LookupTimeout, defaultLookupTimeout)
+	cfg.Trusted = slices.Clone(cfg.Trusted)
+	a := &Authenticator{cfg: cfg, users: users, flows: flows}
+	a.bound.byFlow = make(map[uint64][]boundUser)
+	if cfg.Mode == None {
+		return a, nil
+	}
+	var err error
+	a.server, err = digest.New(digest.Config{Key: cfg.Key, Algorithms: cfg.Algorithms, MaxAge: cfg.NonceAge})
+	return a, err
+}
+
+// Trusted reports whether the flow's other end is a trusted peer.
+func (a *Authenticator) Trusted(f sip.Flow) bool {
+	for i := range a.cfg.Trusted {
+		if a.cfg.Trusted[i].Is(f.Remote) {
+			return true
+		}
+	}
+	return false
+}
+
+// Authenticate finds out who sends m, that arrived on f, and calls then exactly once: on
+// this goroutine where memory knows the user, on another one where the store must be
+// asked. m must not be edited until then. realm is the domain, in lower case. proxy says
+// that the request is for somebody else, whose answer to a challenge stands in
+// Proxy-Authorization; otherwise we are the user agent server (RFC 3261 §22.2, §22.3).
+//
+// ACK and CANCEL can't be challenged (RFC 3261 §22.1). They are refused without a status,
+// which is to say that nothing may be sent; an ACK or CANCEL is let pass because of what it
+// belongs to, which is for the caller to know.
+func (a *Authenticator) Authenticate(f sip.Flow, m *sip.Message, realm string, proxy bool, then func(Decision)) {
+	switch method := m.Method(); {
+	case a.Trusted(f):
+		then(Decision{Outcome: Trusted})
+	case method == sip.ACK || method == sip.CANCEL:
+		then(Decision{Outcome: Refused, Cause: "can't be challenged"})
+	case a.cfg.Mode == None:
+		then(believe(m, realm))
+	default:
+		a.digest(m, realm, proxy, then)
+	}
+}
+
+// believe takes the From for the identity of the sender (RFC 3261 §10.3 step 3).
+func believe(m *sip.Message, realm string) Decision {
+	from, err := sip.ParseURI(m.From().URI)
+	if err != nil || from.User == "" {
+		return Decision{Outcome: Refused, Status: 403, Reason: "From Names No User"}
+	}
+	return Decision{Outcome: Authenticated, User: from.UserUnescaped(), Domain: realm}
+}
+
+// digest judges the request's credentials, if there are any.
+func (a *Authenticator) digest(m *sip.Message, realm string, proxy bool, then func(Decision)) {
+	header := sip.HAuthorization
+	if proxy {
+		header = sip.HProxyAuthorization
+	}
+	creds, found, err := digest.Find(m.Lines(header), realm)
+	if err != nil {
+		then(Decision{Outcome: Refused, Status: 400, Reason: "Bad Credentials: " + err.Error()})
+		return
+	}
+	if !found {
+		then(a.challenge(realm, proxy, false, "no credentials"))
+		return
+	}
+	// An unknown user is no other case than a wrong password from here on: the zero User
+	// has no H(A1), and Verify works on regardless.
+	if u, _, known := a.users.CachedUser(creds.Username, realm); known {
+		then(a.verify(m, &creds, realm, proxy, &u))
+		return
+	}
+	if a.waiting.Add(1) > maxLookups {
+		a.waiting.Add(-1)
+		then(unavailable("too many requests wait for the user store"))
+		return
+	}
+	go func() {
+		defer a.waiting.Add(-1)
+		u, err := a.lookup(creds.Username, realm)
+		if err != nil {
+			then(unavailable(err.Error()))
+			return
+		}
+		then(a.verify(m, &creds, realm, proxy, &u))
+	}()
+}
+
+// lookup asks the store. A user who does not exist is the zero User.
+func (a *Authenticator) lookup(name, realm string) (store.User, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), a.cfg.LookupTimeout)
+	defer cancel()
+	u, err := a.users.User(ctx, name, realm)
+	if errors.Is(err, store.ErrNotFound) {
+		return store.User{}, nil
+	}
+	return u, err
+}
+
+func (a *Authenticator) verify(m *sip.Message, c *digest.Credentials, realm string, proxy bool, u *store.User) Decision {
+	req := digest.Request{Method: string(m.Method()), URI: m.RequestURI(), Realm: realm}
+	switch r := a.server.Verify(c, req, ha1(u, c.Algorithm)); r.Outcome {
+	case digest.OK:
+		return Decision{Outcome: Authenticated, User: u.Name, Domain: realm}
+	case digest.BadRequest:
+		return Decision{Outcome: Refused, Status: 400, Reason: "Bad Credentials: " + r.Reason}
+	default:
+		return a.challenge(realm, proxy, r.Outcome == digest.Stale, r.Reason)
+	}
+}
+
+func ha1(u *store.User, a digest.Algorithm) string {
+	switch a {
+	case digest.MD5:
+		return u.HA1.MD5
+	case digest.SHA256:
+		return u.HA1.SHA256
+	}
+	return ""
+}
+
+// challenge asks for credentials: 401 as a user agent server (RFC 3261 §22.2), 407 as a
+// proxy (§22.3).
+func (a *Authenticator) challenge(realm string, proxy, stale bool, cause string) Decision {
+	d := Decision{
+		Outcome: Challenged, Status: 401, Header: sip.HWWWAuthenticate,
+		Challenges: a.server.Challenges(realm, stale), Cause: cause,
+	}
+	if proxy {
+		d.Status, d.Header = 407, sip.HProxyAuthenticate
+	}
+	return d
+}
+
+// unavailable is the answer while the user store is down.
+func unavailable(cause string) Decision {
+	return Decision{Outcome: Refused, Status: 503, RetryAfter: retryAfter, Cause: cause}
+}

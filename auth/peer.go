@@ -1,0 +1,49 @@
+package auth
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Peer is a trusted peer, or a network of them.
+type Peer struct {
+	Prefix netip.Prefix
+	Port   uint16 // 0 means any
+}
+
+// ParsePeer reads "10.1.0.0/16", "192.0.2.7" or "192.0.2.7:5060"; an IPv6 address with a
+// port stands in brackets.
+func ParsePeer(s string) (Peer, error) {
+	if prefix, err := netip.ParsePrefix(s); err == nil {
+		return Peer{Prefix: prefix.Masked()}, nil
+	}
+	if addr, err := netip.ParseAddr(s); err == nil {
+		return peerAt(addr, 0), nil
+	}
+	if ap, err := netip.ParseAddrPort(s); err == nil && ap.Port() != 0 {
+		return peerAt(ap.Addr(), ap.Port()), nil
+	}
+	return Peer{}, fmt.Errorf("auth: %q is no network, address or address:port", s)
+}
+
+func peerAt(addr netip.Addr, port uint16) Peer {
+	addr = addr.Unmap().WithZone("")
+	return Peer{Prefix: netip.PrefixFrom(addr, addr.BitLen()), Port: port}
+}
+
+// Is reports whether the address is the peer's.
+func (p Peer) Is(remote netip.AddrPort) bool {
+	// Sockets that take both families see IPv4 addresses mapped into IPv6.
+	return (p.Port == 0 || p.Port == remote.Port()) && p.Prefix.Contains(remote.Addr().Unmap().WithZone(""))
+}
+
+// String writes the peer as ParsePeer reads it.
+func (p Peer) String() string {
+	switch {
+	case p.Port != 0:
+		return netip.AddrPortFrom(p.Prefix.Addr(), p.Port).String()
+	case p.Prefix.IsSingleIP():
+		return p.Prefix.Addr().String()
+	}
+	return p.Prefix.String()
+}

@@ -1,0 +1,241 @@
+package registrar
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/sipway/sipway/auth"
+	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/sip/transaction"
+	"github.com/sipway/sipway/store"
+)
+
+// request is a REGISTER on its way through the steps of RFC 3261 §10.3.
+type request struct {
+	*Registrar
+	tx       *transaction.Server
+	msg      *sip.Message
+	now      time.Time
+	domain   string // of the Request-URI
+	decision auth.Decision
+	user     string // of the AOR, without escapes
+	update   store.Update
+	first    [1]store.Binding // room for the usual one contact
+	adds     bool             // the update binds something
+}
+
+// Request processes a REGISTER for a domain of ours.
+func (r *Registrar) Request(tx *transaction.Server) {
+	q := &request{Registrar: r, tx: tx, msg: tx.Request(), now: time.Now()}
+	err := q.checkDomain()
+	if err == nil {
+		err = q.checkRequire()
+	}
+	if err != nil {
+		q.refuse(err)
+		return
+	}
+	// Step 3.
+	r.auth.Authenticate(tx.Flow(), q.msg, q.domain, false, q.authenticated)
+}
+
+// checkDomain is step 1: do we have bindings for the domain of the Request-URI?
+func (q *request) checkDomain() *refusal {
+	uri, err := q.msg.URI()
+	if err != nil {
+		return &refusal{status: 400, reason: "Bad Request-URI"}
+	}
+	if !uri.IsSIP() {
+		return &refusal{status: 416} // RFC 3261 §8.2.2.1
+	}
+	var ours bool
+	if q.domain, ours = q.ownDomain(uri.Host); !ours {
+		return &refusal{status: 404, reason: "Domain Not Served Here"}
+	}
+	return nil
+}
+
+// checkRequire is step 2: whatever the client insists on must be supported (RFC 3261
+// §8.2.2.3). We are the proxy in front of the registrar as well, so this goes for
+// Proxy-Require too (RFC 3261 §16.3 step 5).
+func (q *request) checkRequire() *refusal {
+	if !q.msg.Has(sip.HRequire) && !q.msg.Has(sip.HProxyRequire) {
+		return nil
+	}
+	var unknown []string
+	for _, id := range [...]sip.HeaderID{sip.HRequire, sip.HProxyRequire} {
+		for option := range q.msg.Values(id) {
+			if !strings.EqualFold(option, supported) {
+				unknown = append(unknown, option)
+			}
+		}
+	}
+	if unknown == nil {
+		return nil
+	}
+	return &refusal{status: 420, header: sip.HUnsupported, value: strings.Join(unknown, ", ")}
+}
+
+// authenticated goes on once it is known who sends the request.
+func (q *request) authenticated(d auth.Decision) {
+	if !d.OK() {
+		q.logRejected(&d)
+		q.sent(auth.Reject(q.tx, d))
+		return
+	}
+	q.decision = d
+	err := q.checkAOR()
+	if err == nil {
+		err = q.checkOwner()
+	}
+	if err == nil {
+		err = q.readContacts()
+	}
+	if err != nil {
+		q.refuse(err)
+		return
+	}
+	if q.cfg.Inline {
+		q.commit(context.Background())
+		return
+	}
+	if !q.tasks.start(q.waitForStore) {
+		q.refuse(busy("Too Many Registrations in Progress"))
+	}
+}
+
+// checkAOR is step 5: the AOR of the To header field must be one of the domain. It is
+// brought into its canonical form: no parameters, no escapes. A sips AOR is the same as
+// the sip one (RFC 5630 §3.3); a tel URI is no AOR (RFC 3261 §10.2).
+func (q *request) checkAOR() *refusal {
+	to, err := sip.ParseURI(q.msg.To().URI)
+	if err != nil {
+		return &refusal{status: 400, reason: "Bad To"}
+	}
+	host, ours := q.ownDomain(to.Host)
+	q.user = to.UserUnescaped()
+	if !to.IsSIP() || !ours || host != q.domain || q.user == "" || strings.ContainsFunc(q.user, isControl) {
+		return &refusal{status: 404, reason: "No Address-of-Record of This Domain"}
+	}
+	q.update = store.Update{
+		AOR:    q.user + "@" + host,
+		CallID: q.msg.CallID(), CSeq: q.msg.CSeq().Seq,
+		Now: q.now, MaxContacts: q.cfg.MaxContacts,
+	}
+	return nil
+}
+
+func isControl(c rune) bool { return c < 0x20 || c == 0x7f }
+
+// checkOwner is step 4: a user registers nobody else. A trusted peer may.
+func (q *request) checkOwner() *refusal {
+	d := &q.decision
+	if d.Outcome == auth.Authenticated && (d.User != q.user || d.Domain != q.domain) {
+		return &refusal{status: 403, reason: "Not Your Address-of-Record"}
+	}
+	return nil
+}
+
+// waitForStore commits on a goroutine of its own.
+func (q *request) waitForStore() {
+	ctx, cancel := context.WithTimeout(context.Background(), q.cfg.StoreTimeout)
+	defer cancel()
+	q.commit(ctx)
+}
+
+// commit is the end of steps 6 and 7: all of the update is made durable or nothing of it.
+func (q *request) commit(ctx context.Context) {
+	if err := q.checkUser(ctx); err != nil {
+		q.failed(err)
+		return
+	}
+	f := q.tx.Flow()
+	bindsFlow := q.adds && f.ID != 0
+	if bindsFlow {
+		q.index.add(f.ID, q.update.AOR)
+	}
+	result, err := q.store.Register(ctx, q.update)
+	if errors.Is(err, store.ErrTooManyContacts) && q.dropUnreachable(ctx) {
+		result, err = q.store.Register(ctx, q.update)
+	}
+	// If the flow closed while the store was busy, Closed may have come too early to void
+	// what was bound. Whether anything was is not even certain if there is an error.
+	if bindsFlow && !q.flows.Alive(f) {
+		q.index.add(f.ID, q.update.AOR) // Closed may have taken the note
+		q.Closed(f)
+		q.refuse(busy("Flow Closed"))
+		return
+	}
+	if err != nil {
+		q.failed(err)
+		return
+	}
+	q.bindFlow(f, result.Bindings)
+	q.logDone(&result)
+	q.ok(q.reachable(result.Bindings))
+}
+
+// checkUser makes sure that a user exists whose request came from a trusted peer; one who
+// was authenticated does.
+func (q *request) checkUser(ctx context.Context) error {
+	if q.decision.Outcome != auth.Trusted || q.cfg.AnyUser {
+		return nil
+	}
+	_, exists, known := q.store.CachedUser(q.user, q.domain)
+	if !known {
+		_, err := q.store.User(ctx, q.user, q.domain)
+		return err
+	}
+	if !exists {
+		return store.ErrNotFound
+	}
+	return nil
+}
+
+// dropUnreachable adds to the update the removal of bindings that can't be reached any
+// more and only take up room: those of browsers that were connected before a restart, or
+// whose end the store has not yet heard of. It reports whether there are any.
+func (q *request) dropUnreachable(ctx context.Context) bool {
+	bindings, err := q.store.Lookup(ctx, q.update.AOR, q.now)
+	if err != nil {
+		return false
+	}
+	var dead []store.Binding
+	for i := range bindings {
+		if !q.canReach(&bindings[i]) {
+			dead = append(dead, store.Binding{Key: bindings[i].Key})
+		}
+	}
+	// In front: what the request says of the same binding comes later and counts.
+	q.update.Bindings = append(dead, q.update.Bindings...)
+	return len(dead) > 0
+}
+
+// bindFlow lets the user be believed on the connection for as long as a binding over it
+// lives.
+func (q *request) bindFlow(f sip.Flow, bindings []store.Binding) {
+	if f.ID == 0 || q.decision.Outcome != auth.Authenticated || !q.firstHop() {
+		return
+	}
+	var until time.Time
+	for i := range bindings {
+		b := &bindings[i]
+		if b.Over(q.cfg.Node, q.cfg.Epoch, f.ID) && b.Expires.After(until) {
+			until = b.Expires
+		}
+	}
+	q.auth.Bind(f, q.update.AOR, until)
+}
+
+// firstHop reports whether the request came straight from the user agent (RFC 5626 §6).
+func (q *request) firstHop() bool {
+	vias := 0
+	for range q.msg.Values(sip.HVia) {
+		if vias++; vias > 1 {
+			return false
+		}
+	}
+	return true
+}

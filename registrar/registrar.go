@@ -1,0 +1,160 @@
+package registrar
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/sipway/sipway/auth"
+	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/store"
+)
+
+// Config says how a [Registrar] works. Its zero values are the defaults named here.
+type Config struct {
+	// Domains are those we keep bindings for.
+	Domains []string
+
+	// MinExpires is the shortest interval a client may ask for (60 s), DefaultExpires is
+	// what it gets if it asks for none (600 s), MaxExpires the longest it gets (1 h).
+	// RFC 3261 §10.3 step 7 lets a minimum above one hour refuse nothing.
+	MinExpires, DefaultExpires, MaxExpires time.Duration
+
+	// Grace is how much longer a binding lives than its client was told (5 s): SIP.js
+	// refreshes at 99 % of the interval, and its REGISTER may take a few retransmissions.
+	Grace time.Duration
+
+	// MaxContacts is how many bindings an AOR may have; 20.
+	MaxContacts int
+
+	// AnyUser registers users that the store does not know, where authentication does not
+	// ask for them either.
+	AnyUser bool
+
+	// Node names this node among those that share the store. Epoch is different in every
+	// life of its process: the flows of another one are gone. 0 means the time of New.
+	Node  string
+	Epoch int64
+
+	// Inline says that the store never waits for anything (package store/memory), so that
+	// REGISTER need not leave the goroutine it came on.
+	Inline bool
+
+	// StoreTimeout bounds how long a REGISTER waits for the store; 5 s.
+	StoreTimeout time.Duration
+
+	// SweepInterval is how often expired bindings are deleted; 30 s.
+	SweepInterval time.Duration
+
+	Logger *slog.Logger // nil: slog.Default
+}
+
+func (c *Config) setDefaults() {
+	c.MinExpires = cmp.Or(c.MinExpires, time.Minute)
+	c.DefaultExpires = cmp.Or(c.DefaultExpires, 10*time.Minute)
+	c.MaxExpires = cmp.Or(c.MaxExpires, time.Hour)
+	c.Grace = cmp.Or(c.Grace, 5*time.Second)
+	c.MaxContacts = cmp.Or(c.MaxContacts, 20)
+	c.Epoch = cmp.Or(c.Epoch, time.Now().UnixNano())
+	c.StoreTimeout = cmp.Or(c.StoreTimeout, 5*time.Second)
+	c.SweepInterval = cmp.Or(c.SweepInterval, 30*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+}
+
+// Flows knows which connections are open; a transport.
+type Flows interface {
+	// Alive reports whether the flow can carry messages. It is false before anybody is
+	// told that the flow has closed, and never becomes true again.
+	Alive(f sip.Flow) bool
+}
+
+// Registrar is a registrar and location service. It is safe for concurrent use.
+type Registrar struct {
+	cfg     Config
+	domains map[string]string // each in lower case, by itself
+	store   store.Store
+	auth    *auth.Authenticator
+	flows   Flows
+
+	index flowIndex // which AORs were bound over which open flow
+	voids voidQueue
+	tasks tasks
+	alarm alarm // of failures of the store
+}
+
+// New returns a registrar. [Registrar.Run] is for its housekeeping.
+func New(cfg Config, st store.Store, a *auth.Authenticator, flows Flows) *Registrar {
+	cfg.setDefaults()
+	r := &Registrar{
+		cfg:     cfg,
+		domains: make(map[string]string, len(cfg.Domains)),
+		store:   st, auth: a, flows: flows,
+	}
+	for _, d := range cfg.Domains {
+		d = strings.ToLower(d)
+		r.domains[d] = d
+	}
+	r.index.flows = make(map[uint64]*flowAORs)
+	r.tasks.init()
+	return r
+}
+
+// ownDomain returns the domain of ours that a host names, in lower case.
+func (r *Registrar) ownDomain(host string) (string, bool) {
+	d, ok := r.domains[host]
+	if !ok {
+		d, ok = r.domains[strings.ToLower(host)]
+	}
+	return d, ok
+}
+
+// Lookup returns the bindings of an AOR that can be reached now, oldest first. known is
+// false where only the store knows: [Registrar.LookupStore] is then to be asked. It never
+// blocks. The slice is shared and read-only.
+func (r *Registrar) Lookup(aor string) (bindings []store.Binding, known bool) {
+	bindings, known = r.store.CachedLookup(aor, time.Now())
+	return r.reachable(bindings), known
+}
+
+// LookupStore is [Registrar.Lookup] for what is not in memory. It may block.
+func (r *Registrar) LookupStore(ctx context.Context, aor string) ([]store.Binding, error) {
+	bindings, err := r.store.Lookup(ctx, aor, time.Now())
+	return r.reachable(bindings), err
+}
+
+// reachable returns those of the bindings that can be reached, which is mostly all of
+// them: then it allocates nothing.
+func (r *Registrar) reachable(bindings []store.Binding) []store.Binding {
+	for i := range bindings {
+		if r.canReach(&bindings[i]) {
+			continue
+		}
+		kept := append([]store.Binding(nil), bindings[:i]...)
+		for j := i + 1; j < len(bindings); j++ {
+			if r.canReach(&bindings[j]) {
+				kept = append(kept, bindings[j])
+			}
+		}
+		return kept
+	}
+	return bindings
+}
+
+// canReach reports whether there is a way to the binding's contact.
+func (r *Registrar) canReach(b *store.Binding) bool {
+	switch {
+	case b.Flow.ID == 0:
+		return true // UDP
+	case b.Node != r.cfg.Node:
+		return true // only the node that owns the flow knows
+	case b.Epoch == r.cfg.Epoch:
+		return r.flows.Alive(b.Flow)
+	}
+	// The connection ended with the process that had it. A contact may be connected to
+	// anew, unless it is a WebSocket client's (RFC 7118 §5.2).
+	return !b.Flow.Transport.WebSocket()
+}

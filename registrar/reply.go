@@ -1,0 +1,175 @@
+package registrar
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/sipway/sipway/auth"
+	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/store"
+)
+
+// supported are the extensions that a REGISTER may require.
+const supported = "path"
+
+// dateFormat is SIP-date of RFC 3261 §25.1; the time is in UTC.
+const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT"
+
+// refusal is a response other than 200.
+type refusal struct {
+	status int
+	reason string       // "" for the standard phrase
+	header sip.HeaderID // with value: what the status asks for, or HUnknown
+	value  string
+}
+
+// badHeader answers a header field that can't be read.
+func badHeader(err error) *refusal {
+	reason := ""
+	if e, ok := errors.AsType[*sip.Error](err); ok {
+		reason = "Bad " + e.Header + ": " + e.Reason
+	}
+	return &refusal{status: 400, reason: reason}
+}
+
+func tooBrief(least time.Duration) *refusal {
+	return &refusal{status: 423, header: sip.HMinExpires, value: strconv.Itoa(int(least / time.Second))}
+}
+
+func tooMany() *refusal { return &refusal{status: 403, reason: "Too Many Contacts"} }
+
+// busy asks the client to come again. All of them do when the store is back, so they are
+// asked to come at different times.
+func busy(reason string) *refusal {
+	seconds := 5 + rand.IntN(20)
+	return &refusal{status: 503, reason: reason, header: sip.HRetryAfter, value: strconv.Itoa(seconds)}
+}
+
+// refuse answers the request with anything but 200.
+func (q *request) refuse(r *refusal) {
+	q.log(slog.LevelInfo, "registration refused", slog.Int("status", r.status), slog.String("reason", r.reason))
+	m := q.tx.NewResponse(r.status, r.reason)
+	if r.header != sip.HUnknown {
+		m.Append(r.header, r.value)
+	}
+	q.sent(q.tx.Respond(m))
+}
+
+// failed answers what the store did not do.
+func (q *request) failed(err error) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		q.refuse(&refusal{status: 404, reason: "No Such User"})
+	case errors.Is(err, store.ErrTooManyContacts):
+		q.refuse(tooMany())
+	case errors.Is(err, store.ErrOrder):
+		// RFC 3261 §10.3 step 7: "the update MUST be aborted and the request fails", as
+		// every update does that can't be committed, with 500.
+		q.refuse(&refusal{status: 500, reason: "CSeq Not Higher Than Before"})
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		q.storeFailed(err)
+		q.refuse(busy(""))
+	default:
+		q.storeFailed(err)
+		q.refuse(&refusal{status: 500})
+	}
+}
+
+// ok is step 8: a 200 with all current bindings.
+func (q *request) ok(bindings []store.Binding) {
+	m := q.tx.NewResponse(200, "")
+	if len(bindings) > 0 {
+		m.Append(sip.HContact, q.contacts(bindings))
+	}
+	for path := range q.msg.Lines(sip.HPath) {
+		m.Append(sip.HPath, path) // RFC 3327 §5.3
+	}
+	m.Append(sip.HSupported, supported)
+	var date [len(dateFormat)]byte
+	m.Append(sip.HDate, string(q.now.UTC().AppendFormat(date[:0], dateFormat)))
+	q.sent(q.tx.Respond(m))
+}
+
+// contacts writes the bindings as values of one Contact line. Each has its URI and
+// parameters byte for byte, by which a client knows its own, and the time it has left,
+// without which SIP.js registers again at once and for ever.
+func (q *request) contacts(bindings []store.Binding) string {
+	const around = len("<>;expires=4294967295, ")
+	size := 0
+	for i := range bindings {
+		size += len(bindings[i].Contact) + len(bindings[i].Params) + around
+	}
+	list := make([]byte, 0, size)
+	for i := range bindings {
+		b := &bindings[i]
+		if i > 0 {
+			list = append(list, ", "...)
+		}
+		list = append(append(append(list, '<'), b.Contact...), '>')
+		list = append(append(list, b.Params...), ";expires="...)
+		list = strconv.AppendInt(list, q.remaining(b), 10)
+	}
+	return string(list)
+}
+
+// remaining is the time, in seconds, that a client is told its binding has left: less than
+// it has, by the grace. Within that it is told a second, for 0 would say that it is gone.
+func (q *request) remaining(b *store.Binding) int64 {
+	// The store keeps milliseconds, which must not cost the client a whole second.
+	left := b.Expires.Sub(q.now) - q.cfg.Grace + time.Millisecond
+	return max(int64(left/time.Second), 1)
+}
+
+// sent takes the error of sending a response: the client is gone then, and its flow's end
+// is dealt with by Closed.
+func (q *request) sent(err error) {
+	if err != nil {
+		q.log(slog.LevelDebug, "response to REGISTER not sent", slog.Any("error", err))
+	}
+}
+
+// logRejected logs why a request was not let pass. A challenge is part of every
+// registration.
+func (q *request) logRejected(d *auth.Decision) {
+	level := slog.LevelInfo
+	if d.Outcome == auth.Challenged {
+		level = slog.LevelDebug
+	}
+	q.log(level, "registration not authenticated", slog.Int("status", d.Status),
+		slog.String("outcome", d.Outcome.String()), slog.String("cause", d.Cause))
+}
+
+func (q *request) logDone(r *store.Result) {
+	level, text := slog.LevelDebug, "registration refreshed"
+	switch {
+	case r.Added > 0 && r.Added >= r.Removed:
+		level, text = slog.LevelInfo, "registered"
+	case r.Removed > 0:
+		level, text = slog.LevelInfo, "unregistered"
+	}
+	q.log(level, text, slog.Int("added", r.Added), slog.Int("removed", r.Removed),
+		slog.Int("contacts", len(r.Bindings)))
+}
+
+// log adds what tells one REGISTER from another.
+func (q *request) log(level slog.Level, text string, attrs ...slog.Attr) {
+	ctx := context.Background()
+	if !q.cfg.Logger.Enabled(ctx, level) {
+		return
+	}
+	aor := q.update.AOR
+	if aor == "" {
+		aor = q.msg.To().URI
+	}
+	q.cfg.Logger.LogAttrs(ctx, level, text, append([]slog.Attr{
+		slog.String("aor", aor), slog.String("flow", q.tx.Flow().String()), slog.String("call-id", q.msg.CallID()),
+	}, attrs...)...)
+}
+
+func (q *request) storeFailed(err error) {
+	q.alarm.raise(q.cfg.Logger, "registration failed in the store", slog.String("aor", q.update.AOR), slog.Any("error", err))
+}

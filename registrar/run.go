@@ -1,0 +1,151 @@
+package registrar
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// sweepBatch is how many expired bindings are deleted by one write, so that no REGISTER
+// waits long behind it.
+const sweepBatch = 1000
+
+// Run deletes expired bindings from the store now and then until ctx ends. Nothing depends
+// on it but space.
+func (r *Registrar) Run(ctx context.Context) {
+	ticker := time.NewTicker(r.cfg.SweepInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			r.sweep(ctx)
+		}
+	}
+}
+
+func (r *Registrar) sweep(ctx context.Context) {
+	for ctx.Err() == nil {
+		n, err := r.store.Sweep(ctx, time.Now(), sweepBatch)
+		if err != nil && ctx.Err() == nil {
+			r.alarm.raise(r.cfg.Logger, "expired bindings not deleted", slog.Any("error", err))
+		}
+		if err != nil || n < sweepBatch {
+			return
+		}
+	}
+}
+
+// Shutdown waits until the store has answered every REGISTER and removed the bindings of
+// every closed flow, or until ctx ends, whose error it then returns. It is called once
+// the transports have closed; REGISTERs that still come are answered with 503.
+func (r *Registrar) Shutdown(ctx context.Context) error { return r.tasks.shutdown(ctx) }
+
+// maxTasks bounds the REGISTERs that wait for the store at a time; each holds a goroutine
+// and its message, some 10 KB. It is far above what a store that works has in hand, as a
+// browser that is answered with 503 does not try again.
+const maxTasks = 1 << 14
+
+// tasks are the goroutines that wait for the store.
+type tasks struct {
+	mu      sync.Mutex
+	running int
+	closing bool
+	idle    chan struct{} // closed once closing and nothing runs
+	stop    chan struct{} // closed when nobody waits for the tasks any longer
+}
+
+func (t *tasks) init() {
+	t.idle, t.stop = make(chan struct{}), make(chan struct{})
+}
+
+// start runs f unless there are too many tasks, or is a shutdown under way.
+func (t *tasks) start(f func()) bool { return t.run(f, maxTasks) }
+
+// always runs f unless a shutdown is over.
+func (t *tasks) always(f func()) bool { return t.run(f, 0) }
+
+func (t *tasks) run(f func(), limit int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	select {
+	case <-t.stop:
+		return false
+	default:
+	}
+	if limit > 0 && (t.closing || t.running >= limit) {
+		return false
+	}
+	t.running++
+	go func() {
+		defer t.done()
+		f()
+	}()
+	return true
+}
+
+func (t *tasks) done() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.running--
+	t.settle()
+}
+
+// settle ends the shutdown once nothing runs. The caller holds mu.
+func (t *tasks) settle() {
+	if t.closing && t.running == 0 {
+		select {
+		case <-t.idle:
+		default:
+			close(t.idle)
+		}
+	}
+}
+
+// sleep waits and reports whether there is a reason to go on.
+func (t *tasks) sleep(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-t.stop:
+		return false
+	}
+}
+
+func (t *tasks) shutdown(ctx context.Context) error {
+	t.mu.Lock()
+	t.closing = true
+	t.settle()
+	t.mu.Unlock()
+	var err error
+	select {
+	case <-t.idle:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	select {
+	case <-t.stop:
+	default:
+		close(t.stop)
+	}
+	return err
+}
+
+// alarm warns of what may go wrong very often, at most once a second.
+type alarm struct{ last atomic.Int64 }
+
+func (a *alarm) raise(l *slog.Logger, text string, attrs ...slog.Attr) {
+	now := time.Now().UnixNano()
+	last := a.last.Load()
+	if now-last < int64(time.Second) || !a.last.CompareAndSwap(last, now) {
+		return
+	}
+	l.LogAttrs(context.Background(), slog.LevelWarn, text, attrs...)
+}
