@@ -1,0 +1,63 @@
+package proxy
+
+import (
+	"context"
+
+	"github.com/sipway/sipway/sip"
+)
+
+// Ack forwards an ACK to a 2xx. It belongs to no transaction, so it is handled as by a
+// stateless proxy (RFC 3261 §16.11), and never answered: what can't be forwarded is
+// dropped. Only an ACK along a route that we gave out, or to a URI within reach, gets
+// anywhere.
+func (p *Proxy) Ack(f sip.Flow, ack *sip.Message) {
+	r := request{flow: f, msg: ack, loop: p.loopHash(ack)}
+	if err := p.examine(&r); err != nil {
+		p.Logger.Debug("ACK dropped", "call-id", ack.CallID(), "error", err)
+		return
+	}
+	switch {
+	case r.next != nil && r.next.gone:
+	case r.next != nil:
+		p.forwardAck(&r, r.next.flow)
+	case p.mayRelayAck(&r):
+		target := r.uri
+		for route, err := range r.msg.Addresses(sip.HRoute) {
+			if err == nil {
+				target, err = sip.ParseURI(route.URI)
+			}
+			if err != nil {
+				return
+			}
+			break
+		}
+		p.waiting(func(ctx context.Context) {
+			flow, err := p.connect(ctx, &target)
+			if err != nil {
+				p.Logger.Debug("ACK dropped", "call-id", ack.CallID(), "error", err)
+				return
+			}
+			p.forwardAck(&r, flow)
+		})
+	}
+}
+
+// mayRelayAck reports whether an ACK without a flow may go where its URI says: within a
+// dialog of ours, or from a peer that may relay anyway. Anybody else could use it to have
+// us send to third parties.
+func (p *Proxy) mayRelayAck(r *request) bool {
+	if p.ours(&r.uri) && !r.msg.Has(sip.HRoute) {
+		return false // an address-of-record is no remote target
+	}
+	return r.inDialog || p.Auth.Trusted(r.flow)
+}
+
+func (p *Proxy) forwardAck(r *request, to sip.Flow) {
+	m, err := p.forwarded(r, to, &target{uri: r.msg.RequestURI()})
+	if err == nil {
+		err = p.Network.Send(to, m.Bytes())
+	}
+	if err != nil {
+		p.Logger.Debug("ACK dropped", "call-id", r.msg.CallID(), "error", err)
+	}
+}

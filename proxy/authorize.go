@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"strings"
+
+	"github.com/sipway/sipway/auth"
+	"github.com/sipway/sipway/sip"
+)
+
+// authorize decides whether the request may pass (RFC 3261 §16.3 step 6) and calls then if
+// so. Nobody but an authenticated user of ours speaks for one (the identity of From is
+// checked as RFC 3325 §5 asks), and nobody but one has us send to a foreign domain: there
+// is no open relay.
+func (p *Proxy) authorize(c *responseContext, then func()) {
+	r := &c.request
+	// A request within a dialog is not challenged: its route was given to the two sides of
+	// that dialog only, and clients have no answer to a challenge there (RFC 3261 §22.1
+	// for ACK, and for the others what browsers do).
+	if r.inDialog || p.Auth.Trusted(r.flow) {
+		then()
+		return
+	}
+	from, err := sip.ParseURI(r.msg.From().URI)
+	if err != nil {
+		c.reject(refuse(400, "Bad From"))
+		return
+	}
+	if !p.ours(&from) {
+		if p.ours(&r.uri) && !r.routed() {
+			then()
+			return
+		}
+		c.reject(refuse(403, "Relaying Denied"))
+		return
+	}
+	aor := p.aor(&from)
+	if p.Auth.Bound(r.flow, aor) {
+		then()
+		return
+	}
+	_, realm, _ := strings.Cut(aor, "@")
+	p.Auth.Authenticate(r.flow, r.msg, realm, true, func(d auth.Decision) {
+		switch {
+		case !d.OK():
+			if err := auth.Reject(c.tx, d); err != nil {
+				p.Logger.Debug("challenge not sent", "call-id", r.msg.CallID(), "error", err)
+			}
+			c.finish()
+		case d.AOR() != aor:
+			c.reject(refuse(403, "From Is Not the Authenticated User"))
+		default:
+			dropCredentials(r, realm)
+			then()
+		}
+	})
+}
+
+// dropCredentials removes what was meant for us: the next hop has no use for an answer to
+// our challenge (RFC 3261 §22.3).
+func dropCredentials(r *request, realm string) {
+	var foreign []string
+	own := false
+	for value := range r.msg.Lines(sip.HProxyAuthorization) {
+		if strings.Contains(value, `realm="`+realm+`"`) {
+			own = true
+		} else {
+			foreign = append(foreign, value)
+		}
+	}
+	if !own {
+		return
+	}
+	m := r.editable()
+	m.Remove(sip.HProxyAuthorization)
+	for _, value := range foreign {
+		m.Append(sip.HProxyAuthorization, value)
+	}
+}
+
+// ours reports whether a URI is that of a user of ours: of one of our domains, or by one
+// of our addresses or a telephone number, which stand for the first domain.
+func (p *Proxy) ours(u *sip.URI) bool {
+	return u.IsTel() || p.OwnDomain(u.Host) || p.Local(u.Host, u.Port)
+}
+
+// aor is the address-of-record of a user of ours (RFC 3261 §10.3 step 5).
+func (p *Proxy) aor(u *sip.URI) string {
+	domain := strings.ToLower(u.Host)
+	if !p.domains[domain] {
+		domain = p.Domains[0]
+	}
+	return u.UserUnescaped() + "@" + domain
+}

@@ -1,0 +1,156 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/sip/transaction"
+)
+
+// branch is one client transaction of a response context.
+type branch struct {
+	context *responseContext
+	target  target
+
+	// Guarded by context.mu.
+	client *transaction.Client
+	done   bool        // it has its final response
+	rang   bool        // it had a provisional one
+	timerC *time.Timer // INVITE only
+}
+
+// start forwards the request to the branch's target, after a flow to it was opened where
+// there is none.
+func (b *branch) start() {
+	hop := &b.target.hop
+	switch {
+	case hop.gone:
+		b.fail(480)
+	case hop.flow.Transport != 0:
+		b.send(hop.flow)
+	default:
+		p := b.context.proxy
+		p.waiting(func(ctx context.Context) {
+			flow, err := p.connect(ctx, &hop.uri)
+			if err != nil {
+				p.Logger.Info("next hop unreachable", "call-id", b.context.callID(), "host", hop.uri.Host, "error", err)
+				b.unreachable()
+				return
+			}
+			b.send(flow)
+		})
+	}
+}
+
+// send is RFC 3261 §16.6 steps 10 and 11.
+func (b *branch) send(flow sip.Flow) {
+	c := b.context
+	m, err := c.proxy.forwarded(&c.request, flow, &b.target)
+	if err != nil {
+		b.fail(err.(*replyError).status)
+		return
+	}
+	c.mu.Lock()
+	if c.cancelled { // while the flow was being opened
+		c.mu.Unlock()
+		b.fail(487)
+		return
+	}
+	if m.Method() == sip.INVITE {
+		b.timerC = time.AfterFunc(c.proxy.TimerC, b.expire)
+	}
+	c.mu.Unlock()
+
+	client, err := c.proxy.Transactions.Request(flow, m, b)
+	if err != nil {
+		b.Error(nil, err)
+		return
+	}
+	c.mu.Lock()
+	b.client = client
+	late := c.cancelled && !b.done // the CANCEL came before there was a client to take it
+	reason := c.reason
+	c.mu.Unlock()
+	if late {
+		client.Cancel(reason)
+	}
+}
+
+// Response is RFC 3261 §16.7, steps 1 to 5.
+func (b *branch) Response(_ *transaction.Client, m *sip.Message) {
+	m.PopVia() // step 3
+	if m.Via() == nil {
+		return // it was meant for us, and we asked nothing
+	}
+	switch c := b.context; {
+	case m.Status() < 200:
+		if m.Status() > 100 { // step 2; 100 is for this hop alone
+			b.ring()
+			c.provisional(m)
+		}
+	case m.Status() < 300:
+		c.success(b, m)
+	default:
+		c.failure(b, m)
+	}
+}
+
+// ring notes a provisional response and starts Timer C anew (RFC 3261 §16.7 step 2).
+func (b *branch) ring() {
+	c := b.context
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.rang = true
+	if b.timerC != nil && !b.done {
+		b.timerC.Reset(c.proxy.TimerC)
+	}
+}
+
+// stopTimer ends Timer C. The caller holds context.mu.
+func (b *branch) stopTimer() {
+	if b.timerC != nil {
+		b.timerC.Stop()
+	}
+}
+
+// expire is RFC 3261 §16.8: Timer C fired. A branch that rang is cancelled, another one
+// counts as answered with 408.
+func (b *branch) expire() {
+	c := b.context
+	c.mu.Lock()
+	client, rang, done := b.client, b.rang, b.done
+	c.mu.Unlock()
+	switch {
+	case done:
+	case rang && client != nil:
+		client.Cancel("")
+	default:
+		b.fail(408)
+	}
+}
+
+// Error hears that no response will come: a time-out counts as 408, a transport error as
+// 503 (RFC 3261 §16.9), or as 480 where a registered client has gone.
+func (b *branch) Error(_ *transaction.Client, err error) {
+	if errors.Is(err, transaction.ErrTimeout) {
+		b.fail(408)
+		return
+	}
+	b.unreachable()
+}
+
+func (b *branch) unreachable() {
+	if b.target.hop.registered {
+		b.fail(480)
+		return
+	}
+	b.fail(503)
+}
+
+// fail has the branch end with a response of our own.
+func (b *branch) fail(status int) {
+	c := b.context
+	c.failure(b, c.tx.NewResponse(status, ""))
+}

@@ -1,0 +1,21 @@
+// Package proxy is a stateful SIP proxy: it validates a request, finds its targets, forks
+// it to them and sends the best response back.
+//
+// The files follow RFC 3261 §16:
+//
+//	validate.go   §16.3  request validation, with the loop detection of RFC 5393
+//	route.go      §16.4  route information preprocessing
+//	authorize.go  §16.3 step 6, §22.3, RFC 3325: who may send what to whom
+//	target.go     §16.5  determining request targets
+//	forward.go    §16.6  request forwarding
+//	context.go    §16.7  response processing, in the response context that owns all branches
+//	branch.go     §16.7 step 2, §16.8, §16.9  one branch: its client transaction and Timer C
+//	best.go       §16.7 steps 6 and 7  the choice of the best response
+//	ack.go        §16.11  ACK to a 2xx, which has no transaction
+//	options.go    §11.2  OPTIONS to the proxy itself
+//	token.go      RFC 5626 §5.2  flow tokens in Record-Route
+//
+// A request is processed on the goroutine that read it, as far as nothing must be waited
+// for: only a user or an AOR that is not in memory, a name to resolve and a connection to
+// open go on on another.
+package proxy

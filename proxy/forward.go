@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"math/rand/v2"
+	"strconv"
+
+	"github.com/sipway/sipway/sip"
+)
+
+// forwarded is RFC 3261 §16.6, steps 1 to 9: the request as it goes to one target over
+// one flow.
+func (p *Proxy) forwarded(r *request, to sip.Flow, t *target) (*sip.Message, error) {
+	m := r.msg.Clone()     // step 1
+	m.SetRequestURI(t.uri) // step 2
+	hops, ok := m.MaxForwards()
+	if !ok {
+		hops = 71
+	}
+	m.SetMaxForwards(hops - 1) // step 3
+	if recordRoutes(m.Method()) {
+		m.Prepend(sip.HRecordRoute, p.recordRoute(r.flow, to)) // step 4
+	}
+	if t.path != "" {
+		m.Prepend(sip.HRoute, t.path)
+	}
+	if err := strictRoute(m); err != nil { // step 6
+		return nil, err
+	}
+	m.PushVia(p.via(to, r.loop)) // step 8
+	if to.Transport.Reliable() && !to.Transport.WebSocket() {
+		m.EnsureContentLength() // step 9
+	}
+	return m, nil
+}
+
+// recordRoutes reports whether a request may create a dialog, or is of a method that is
+// not known not to (RFC 3261 §16.6 step 4). The rest would carry the line for nothing.
+func recordRoutes(m sip.Method) bool {
+	switch m {
+	case sip.ACK, sip.BYE, sip.CANCEL, sip.PRACK, sip.INFO, sip.UPDATE,
+		sip.MESSAGE, sip.OPTIONS, sip.REGISTER, sip.PUBLISH:
+		return false
+	}
+	return true
+}
+
+// recordRoute returns two values, one for either side of the dialog: each side reaches us
+// by its own transport, and the token behind the other's value names the flow to it.
+func (p *Proxy) recordRoute(from, to sip.Flow) string {
+	b := make([]byte, 0, 256)
+	b = p.appendRoute(b, to)
+	b = append(b, ", "...)
+	return string(p.appendRoute(b, from))
+}
+
+func (p *Proxy) appendRoute(b []byte, f sip.Flow) []byte {
+	host, port := p.SentBy(f)
+	b = append(b, "<sip:"...)
+	b = p.tokens.encode(b, f)
+	b = append(append(b, '@'), host...)
+	if port != 0 {
+		b = strconv.AppendUint(append(b, ':'), uint64(port), 10)
+	}
+	if f.Transport != sip.UDP {
+		b = append(append(b, ";transport="...), f.Transport.Param()...)
+	}
+	return append(b, ";lr>"...)
+}
+
+// strictRoute turns the request into what a strict router expects, where the next Route is
+// one (RFC 3261 §16.6 step 6).
+func strictRoute(m *sip.Message) error {
+	for route, err := range m.Addresses(sip.HRoute) {
+		if err != nil {
+			return refuse(400, "Bad Route")
+		}
+		u, err := sip.ParseURI(route.URI)
+		if err != nil {
+			return refuse(400, "Bad Route")
+		}
+		if !u.Params.Has("lr") {
+			m.Append(sip.HRoute, "<"+m.RequestURI()+">")
+			m.PopValue(sip.HRoute)
+			m.SetRequestURI(route.URI)
+		}
+		break
+	}
+	return nil
+}
+
+// via is the Via of a request of ours (RFC 3261 §16.6 step 8): its branch has 64 random
+// bits, so that nobody can answer in another's place, and the loop detection value.
+func (p *Proxy) via(f sip.Flow, loop uint32) sip.Via {
+	host, port := p.SentBy(f)
+	b := make([]byte, 0, 40)
+	b = append(b, branchPrefix...)
+	b = strconv.AppendUint(b, rand.Uint64(), 36)
+	b = append(b, '.')
+	b = strconv.AppendUint(b, uint64(loop), 36)
+	return sip.Via{Transport: f.Transport.String(), Host: host, Port: port, Branch: string(b), RPort: -1}
+}

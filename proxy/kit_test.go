@@ -1,0 +1,272 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sipway/sipway/auth"
+	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/sip/digest"
+	"github.com/sipway/sipway/sip/transaction"
+	"github.com/sipway/sipway/store"
+)
+
+// world is a proxy for example.test with its real transaction layer and authenticator,
+// between peers that are flows. It runs in a synctest bubble.
+type world struct {
+	t     *testing.T
+	layer *transaction.Layer
+	proxy *Proxy
+	auth  *auth.Authenticator
+
+	mu       sync.Mutex
+	wire     []packet
+	closed   map[uint64]bool
+	refused  map[netip.AddrPort]bool // Dial fails
+	bindings map[string][]store.Binding
+	cold     bool // nothing is in memory: the store is asked
+	broken   bool // and fails
+}
+
+type packet struct {
+	to sip.Flow
+	m  *sip.Message
+}
+
+// Peers of the tests: two browsers, a TCP phone, UDP phones.
+var (
+	aliceWS  = wsFlow(1, 4001)
+	bobWS    = wsFlow(2, 4002)
+	bobTab   = wsFlow(3, 4003)
+	carolTCP = sip.Flow{Transport: sip.TCP, Local: addr(5060), Remote: addr(4004), ID: 4}
+	daveUDP  = sip.Flow{Transport: sip.UDP, Local: addr(5060), Remote: netip.MustParseAddrPort("192.0.2.7:5060")}
+	stranger = sip.Flow{Transport: sip.UDP, Local: addr(5060), Remote: netip.MustParseAddrPort("203.0.113.9:5060")}
+)
+
+func addr(port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
+}
+
+func wsFlow(id uint64, port uint16) sip.Flow {
+	return sip.Flow{Transport: sip.WS, Local: addr(8080), Remote: addr(port), ID: id}
+}
+
+// run runs a test in a bubble, and fails it if a transaction is left over.
+func run(t *testing.T, f func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		f(w)
+		w.expectNothing()
+	})
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{
+		t:        t,
+		closed:   make(map[uint64]bool),
+		refused:  make(map[netip.AddrPort]bool),
+		bindings: make(map[string][]store.Binding),
+	}
+	w.layer = transaction.New(transaction.Config{}, w, w)
+	key := []byte("0123456789abcdef0123456789abcdef")
+	var err error
+	w.auth, err = auth.New(auth.Config{Key: key, FlowCalls: true}, w, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.proxy = New(Config{
+		Domains: []string{"example.test"},
+		Local:   func(host string, port uint16) bool { return host == "198.51.100.1" },
+		SentBy: func(f sip.Flow) (string, uint16) {
+			if f.Transport.WebSocket() {
+				return "198.51.100.1", 8080
+			}
+			return "198.51.100.1", 5060
+		},
+		Key:    key,
+		Logger: slog.New(slog.DiscardHandler),
+	}, Services{Transactions: w.layer, Network: w, Locations: w, Users: w, Auth: w.auth, Resolver: w})
+	w.auth.Bind(aliceWS, "alice@example.test", farFuture())
+	return w
+}
+
+// The world is the transport below the transactions and the proxy.
+
+func (w *world) Send(f sip.Flow, b []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if f.ID != 0 && w.closed[f.ID] {
+		return errors.New("flow closed")
+	}
+	m, err := sip.Parse(append([]byte(nil), b...))
+	if err != nil {
+		w.t.Errorf("sent what can't be parsed: %v\n%s", err, b)
+		return nil
+	}
+	w.wire = append(w.wire, packet{f, m})
+	return nil
+}
+
+func (w *world) Dial(_ context.Context, t sip.Transport, remote netip.AddrPort) (sip.Flow, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.refused[remote] {
+		return sip.Flow{}, errors.New("connection refused")
+	}
+	f := sip.Flow{Transport: t, Local: addr(5060), Remote: remote}
+	if t.Reliable() {
+		f.ID = 1000 + uint64(remote.Port())
+	}
+	return f, nil
+}
+
+func (w *world) Alive(f sip.Flow) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.closed[f.ID]
+}
+
+func (w *world) Flow(id uint64) (sip.Flow, bool) {
+	for _, f := range []sip.Flow{aliceWS, bobWS, bobTab, carolTCP} {
+		if f.ID == id {
+			return f, w.Alive(f)
+		}
+	}
+	return sip.Flow{}, false
+}
+
+func (w *world) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	if host == "pbx.example.net" {
+		return []netip.Addr{netip.MustParseAddr("192.0.2.20"), netip.MustParseAddr("192.0.2.21")}, nil
+	}
+	return nil, fmt.Errorf("no such host %s", host)
+}
+
+// It is also the location service and the users, all with the password "secret".
+
+func (w *world) Lookup(aor string) ([]store.Binding, bool) { return w.bindings[aor], !w.cold }
+
+func (w *world) LookupStore(_ context.Context, aor string) ([]store.Binding, error) {
+	if w.broken {
+		return nil, store.ErrUnavailable
+	}
+	return w.bindings[aor], nil
+}
+
+func (w *world) CachedUser(name, domain string) (store.User, bool, bool) {
+	u, err := w.User(context.Background(), name, domain)
+	return u, err == nil, !w.cold
+}
+
+func (w *world) User(_ context.Context, name, domain string) (u store.User, err error) {
+	if domain != "example.test" || !strings.Contains("alice bob carol dave", name) {
+		return u, store.ErrNotFound
+	}
+	u.Name, u.Domain = name, domain
+	u.HA1.MD5 = digest.HA1(digest.MD5, name, domain, "secret")
+	return u, nil
+}
+
+// And it wires the layer to the proxy.
+
+func (w *world) Request(tx *transaction.Server)   { w.proxy.Request(tx) }
+func (w *world) Ack(f sip.Flow, ack *sip.Message) { w.proxy.Ack(f, ack) }
+
+// bind registers a contact.
+func (w *world) bind(user, contact string, f sip.Flow) {
+	aor := user + "@example.test"
+	w.bindings[aor] = append(w.bindings[aor], store.Binding{AOR: aor, Contact: contact, Q: 1000, Flow: f})
+}
+
+// closeFlow closes a connection.
+func (w *world) closeFlow(f sip.Flow) {
+	w.mu.Lock()
+	w.closed[f.ID] = true
+	w.mu.Unlock()
+	w.layer.Closed(f, errors.New("gone"))
+}
+
+// receive has a message arrive, written with one header line a line.
+func (w *world) receive(f sip.Flow, text string) {
+	w.t.Helper()
+	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "\r\n") + "\r\n\r\n"
+	m, err := sip.Parse([]byte(text))
+	if err != nil {
+		w.t.Fatalf("%v\n%s", err, text)
+	}
+	if m.IsRequest() {
+		m.SetReceived(f.Remote)
+	}
+	w.layer.Receive(f, m)
+	synctest.Wait()
+}
+
+// next returns the next message that was sent to f, which must begin with start.
+func (w *world) next(f sip.Flow, start string) *sip.Message {
+	w.t.Helper()
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, p := range w.wire {
+		if p.to != f {
+			continue
+		}
+		if first, _, _ := strings.Cut(p.m.String(), "\r\n"); !strings.HasPrefix(first, start) {
+			w.t.Fatalf("sent %q to %v; want %q", first, f, start)
+		}
+		w.wire = slices.Delete(w.wire, i, i+1)
+		return p.m
+	}
+	w.t.Fatalf("nothing was sent to %v; want %q; to others: %v", f, start, w.wire)
+	return nil
+}
+
+func (w *world) expectNothing() {
+	w.t.Helper()
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.wire {
+		w.t.Errorf("sent besides, to %v:\n%s", p.to, p.m)
+	}
+}
+
+// respond answers a request as its receiver would.
+func (w *world) respond(f sip.Flow, req *sip.Message, status int, headers ...string) {
+	w.t.Helper()
+	m := sip.NewResponse(req, status, "", "tag-"+f.Remote.String())
+	for rr := range req.Lines(sip.HRecordRoute) {
+		m.Append(sip.HRecordRoute, rr)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		m.AppendNamed(name, value)
+	}
+	w.receive(f, strings.ReplaceAll(strings.TrimSuffix(m.String(), "\r\n\r\n"), "\r\n", "\n"))
+}
+
+// newRequest writes a request of a user outside a dialog.
+func newRequest(method, uri, from, via string, more ...string) string {
+	return fmt.Sprintf(`%[1]s %[2]s SIP/2.0
+Via: SIP/2.0/%[4]s;branch=z9hG4bK%[5]x
+Max-Forwards: 70
+From: <sip:%[3]s>;tag=from
+To: <%[2]s>
+Call-ID: call
+CSeq: 1 %[1]s
+Content-Length: 0
+%[6]s`, method, uri, from, via, method+uri, strings.Join(more, "\n"))
+}
+
+// wait lets virtual time pass.
+func (w *world) wait(d time.Duration) { <-time.After(d) }

@@ -1,0 +1,16 @@
+package proxy
+
+import "github.com/sipway/sipway/sip"
+
+// answerOptions answers an OPTIONS to the proxy itself (RFC 3261 §11.2). Allow lists what
+// passes through; other methods pass as well.
+func (c *responseContext) answerOptions() {
+	m := c.tx.NewResponse(200, "")
+	m.Append(sip.HAllow, "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH, REGISTER")
+	m.Append(sip.HAccept, "application/sdp, */*")
+	m.Append(sip.HAcceptEncoding, "identity")
+	m.Append(sip.HAcceptLanguage, "en")
+	m.Append(sip.HSupported, "path")
+	c.finish()
+	c.respond(m)
+}

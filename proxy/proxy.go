@@ -1,0 +1,204 @@
+package proxy
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/sipway/sipway/auth"
+	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/sip/transaction"
+	"github.com/sipway/sipway/store"
+)
+
+// Config says whom the proxy serves. It must not be changed after New.
+type Config struct {
+	// Domains are the domains of our own users. The first one is also that of users who
+	// are addressed by the proxy's own address or by a tel URI.
+	Domains []string
+
+	// Local reports whether host and port, 0 where none was written, are those of one of
+	// our listeners.
+	Local func(host string, port uint16) bool
+
+	// SentBy returns where peers reach us over the flow's transport, for Via and
+	// Record-Route; port 0 stands for the transport's default.
+	SentBy func(f sip.Flow) (host string, port uint16)
+
+	// Key signs flow tokens. It must survive a restart, or dialogs over UDP don't.
+	Key []byte
+
+	// TimerC ends an INVITE's branch that rings without end. It must be longer than three
+	// minutes (RFC 3261 §16.6 step 11); 0 means 185 s.
+	TimerC time.Duration
+
+	// LookupTimeout bounds what a request waits for: the store, DNS, a connection being
+	// opened. 0 means 5 s.
+	LookupTimeout time.Duration
+
+	Logger *slog.Logger // nil: slog.Default
+}
+
+// Locations is the location service.
+type Locations interface {
+	// Lookup returns the bindings of an AOR that can be reached now; known is false where
+	// LookupStore must be asked. The slice is shared and read-only.
+	Lookup(aor string) (bindings []store.Binding, known bool)
+	// LookupStore is Lookup for what is not in memory. It may block.
+	LookupStore(ctx context.Context, aor string) ([]store.Binding, error)
+}
+
+// Users tells a user without bindings from one who does not exist.
+type Users interface {
+	CachedUser(name, domain string) (u store.User, exists, ok bool)
+	User(ctx context.Context, name, domain string) (store.User, error)
+}
+
+// Network sends what belongs to no transaction and opens flows.
+type Network interface {
+	Send(f sip.Flow, b []byte) error
+	Dial(ctx context.Context, t sip.Transport, remote netip.AddrPort) (sip.Flow, error)
+	Alive(f sip.Flow) bool
+	// Flow returns the connection of an incarnation; ok is false once it has closed.
+	Flow(id uint64) (f sip.Flow, ok bool)
+}
+
+// Resolver resolves host names; [net.Resolver] is one.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// Services are what the proxy works with.
+type Services struct {
+	Transactions *transaction.Layer
+	Network      Network
+	Locations    Locations
+	Users        Users
+	Auth         *auth.Authenticator
+	Resolver     Resolver
+}
+
+// Proxy is a stateful proxy. Its methods are safe for concurrent use.
+type Proxy struct {
+	Config
+	Services
+
+	domains  map[string]bool
+	tokens   tokenCoder
+	loopSeed maphash.Seed
+}
+
+const (
+	defaultTimerC        = 185 * time.Second
+	defaultLookupTimeout = 5 * time.Second
+)
+
+// New returns a proxy.
+func New(cfg Config, services Services) *Proxy {
+	if cfg.TimerC <= 0 {
+		cfg.TimerC = defaultTimerC
+	}
+	if cfg.LookupTimeout <= 0 {
+		cfg.LookupTimeout = defaultLookupTimeout
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	p := &Proxy{
+		Config: cfg, Services: services,
+		domains:  make(map[string]bool, len(cfg.Domains)),
+		tokens:   newTokenCoder(cfg.Key),
+		loopSeed: maphash.MakeSeed(),
+	}
+	for _, d := range cfg.Domains {
+		p.domains[strings.ToLower(d)] = true
+	}
+	return p
+}
+
+// OwnDomain reports whether the host is one of our domains.
+func (p *Proxy) OwnDomain(host string) bool {
+	return p.domains[host] || p.domains[strings.ToLower(host)]
+}
+
+// Request processes a request that opened a server transaction, any but ACK and CANCEL.
+func (p *Proxy) Request(tx *transaction.Server) {
+	c := &responseContext{proxy: p, tx: tx}
+	r := &c.request
+	r.flow, r.msg, r.shared = tx.Flow(), tx.Request(), true
+	r.loop = p.loopHash(r.msg) // of what was received, before anything is popped
+	if r.msg.Method() == sip.INVITE {
+		tx.Handle(c) // a CANCEL may come while we look around
+	}
+	if err := p.examine(r); err != nil {
+		c.reject(err)
+		return
+	}
+	if r.msg.Method() == sip.OPTIONS && p.isSelf(&r.uri) && !r.routed() {
+		c.answerOptions()
+		return
+	}
+	p.authorize(c, func() { p.findTargets(c) })
+}
+
+// examine validates a request and takes off the Routes that lead to us.
+func (p *Proxy) examine(r *request) error {
+	if err := p.validate(r); err != nil {
+		return err
+	}
+	return p.preprocess(r)
+}
+
+// request is a request on its way through the proxy.
+type request struct {
+	flow sip.Flow // it came by
+	msg  *sip.Message
+	uri  sip.URI // its Request-URI, after preprocessing
+	loop uint32  // loop detection value
+
+	// shared says that msg is the transaction's, which must not be edited.
+	shared bool
+
+	inDialog bool // it has a To tag and took a route that we gave out
+	next     *hop // where that route says it goes
+	popped   int  // own Routes taken off
+}
+
+// editable returns the request for an edit, a copy of its own from the first one on.
+func (r *request) editable() *sip.Message {
+	if r.shared {
+		r.msg, r.shared = r.msg.Clone(), false
+	}
+	return r.msg
+}
+
+// routed reports whether the request's Routes say where it goes.
+func (r *request) routed() bool { return r.next != nil || r.msg.Has(sip.HRoute) }
+
+// isSelf reports whether a URI addresses the proxy itself, not one of its users.
+func (p *Proxy) isSelf(u *sip.URI) bool {
+	return u.User == "" && u.IsSIP() && (p.OwnDomain(u.Host) || p.Local(u.Host, u.Port))
+}
+
+// replyError is a fault that is answered with a response of its own.
+type replyError struct {
+	status int
+	reason string               // "" for the standard phrase
+	edit   func(m *sip.Message) // adds what the status asks for; may be nil
+}
+
+func (e *replyError) Error() string { return sip.ReasonPhrase(e.status) + ": " + e.reason }
+
+func refuse(status int, reason string) error { return &replyError{status: status, reason: reason} }
+
+// waiting runs f on a goroutine of its own, with a context that bounds how long it may wait.
+func (p *Proxy) waiting(f func(ctx context.Context)) {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), p.LookupTimeout)
+		defer cancel()
+		f(ctx)
+	}()
+}

@@ -1,0 +1,170 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/store"
+)
+
+// target is one place that a request is sent to.
+type target struct {
+	uri  string // the Request-URI
+	path string // Routes to put before those of the request (RFC 3327 §5.1)
+	hop  hop
+}
+
+// findTargets is RFC 3261 §16.5: it determines the target set and has the request
+// forwarded to it.
+func (p *Proxy) findTargets(c *responseContext) {
+	r := &c.request
+	switch {
+	case r.next != nil:
+		c.forward([]target{{uri: r.msg.RequestURI(), hop: *r.next}})
+	case r.msg.Has(sip.HRoute):
+		nextRoute(c)
+	case !p.ours(&r.uri):
+		c.forward([]target{{uri: r.msg.RequestURI(), hop: hop{uri: r.uri}}})
+	case r.uri.User == "":
+		c.reject(refuse(404, "")) // us, and no user of ours
+	default:
+		p.lookup(p.aor(&r.uri), c)
+	}
+}
+
+// nextRoute sends the request to where its first Route says.
+func nextRoute(c *responseContext) {
+	r := &c.request
+	for route, err := range r.msg.Addresses(sip.HRoute) {
+		u := sip.URI{}
+		if err == nil {
+			u, err = sip.ParseURI(route.URI)
+		}
+		if err != nil {
+			c.reject(refuse(400, "Bad Route"))
+			return
+		}
+		c.forward([]target{{uri: r.msg.RequestURI(), hop: hop{uri: u}}})
+		return
+	}
+}
+
+// lookup asks the location service, which answers from memory or is waited for.
+func (p *Proxy) lookup(aor string, c *responseContext) {
+	if bindings, known := p.Locations.Lookup(aor); known {
+		p.forwardTo(bindings, aor, c)
+		return
+	}
+	p.waiting(func(ctx context.Context) {
+		bindings, err := p.Locations.LookupStore(ctx, aor)
+		if err != nil {
+			p.storeFailed(c, aor, err)
+			return
+		}
+		p.forwardTo(bindings, aor, c)
+	})
+}
+
+func (p *Proxy) forwardTo(bindings []store.Binding, aor string, c *responseContext) {
+	targets := make([]target, 0, len(bindings))
+	for i := range bindings {
+		if t, ok := p.bindingTarget(&bindings[i]); ok && !contains(targets, t) {
+			targets = append(targets, t)
+		}
+	}
+	if len(targets) == 0 {
+		p.nobody(aor, c)
+		return
+	}
+	c.forward(targets)
+}
+
+// contains reports whether a target is in the set already (RFC 3261 §16.5). Two bindings
+// with one URI are two targets where they are reached over different flows: tabs of one
+// browser that share an address.
+func contains(targets []target, t target) bool {
+	for _, other := range targets {
+		if other.uri == t.uri && other.hop.flow == t.hop.flow {
+			return true
+		}
+	}
+	return false
+}
+
+// nobody answers at once where there is no target: 404 for a user who does not exist, 480
+// for one who is not here.
+func (p *Proxy) nobody(aor string, c *responseContext) {
+	user, domain, _ := strings.Cut(aor, "@")
+	if _, exists, ok := p.Users.CachedUser(user, domain); ok {
+		c.reject(absent(exists))
+		return
+	}
+	p.waiting(func(ctx context.Context) {
+		_, err := p.Users.User(ctx, user, domain)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			p.storeFailed(c, aor, err)
+			return
+		}
+		c.reject(absent(err == nil))
+	})
+}
+
+func absent(exists bool) error {
+	if exists {
+		return refuse(480, "")
+	}
+	return refuse(404, "")
+}
+
+func (p *Proxy) storeFailed(c *responseContext, aor string, err error) {
+	p.Logger.Warn("location service failed", "aor", aor, "call-id", c.callID(), "error", err)
+	c.reject(&replyError{status: 503, edit: func(m *sip.Message) { m.Append(sip.HRetryAfter, "5") }})
+}
+
+// bindingTarget makes a target of a binding. ok is false where nothing reaches it any more.
+func (p *Proxy) bindingTarget(b *store.Binding) (t target, ok bool) {
+	contact, err := sip.ParseURI(b.Contact)
+	if err != nil {
+		return t, false
+	}
+	t = target{uri: requestURI(b.Contact, &contact), path: b.Path, hop: hop{registered: true}}
+	switch {
+	case b.Flow.Transport.Reliable():
+		if p.Network.Alive(b.Flow) {
+			t.hop.flow = b.Flow
+			return t, true
+		}
+		// A browser's connection can't be opened from here; a phone's can.
+		if b.Flow.Transport.WebSocket() || b.Path != "" || unreachable(contact.Host) {
+			return t, false
+		}
+		t.hop.uri = contact
+	case b.Path == "" && !contactIsUDP(&contact):
+		t.hop.uri = contact
+	default:
+		t.hop.flow = b.Flow
+		if b.Path == "" {
+			t.hop.flow.Remote = contactOrSource(&contact, b.Flow.Remote)
+		}
+	}
+	return t, true
+}
+
+func contactIsUDP(u *sip.URI) bool {
+	transport, ok := u.Params.Get("transport")
+	return !ok || equalFold(transport, "udp")
+}
+
+// requestURI is the contact without what can't stand in a Request-URI: headers and the
+// method parameter (RFC 3261 §19.1.1).
+func requestURI(contact string, u *sip.URI) string {
+	if u.Headers == "" && !u.Params.Has("method") {
+		return contact
+	}
+	clean := *u
+	clean.Headers = ""
+	clean.Params = u.Params.Without("method")
+	return clean.String()
+}
