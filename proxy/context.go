@@ -53,6 +53,11 @@ func (c *responseContext) forward(targets []target) {
 		c.branches[i] = &branches[i]
 	}
 	c.mu.Unlock()
+	if c.method() == sip.INVITE {
+		// Before a branch can answer: a caller is to hear first that we have the request
+		// (RFC 3261 §16.2). The transaction sends no second one.
+		c.respond(c.tx.NewResponse(100, ""))
+	}
 	for i := range branches {
 		branches[i].start()
 	}

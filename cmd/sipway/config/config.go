@@ -1,0 +1,195 @@
+// Package config reads sipway's configuration: one YAML file, decoded strictly, overridden by
+// environment variables and those by flags. Every key stands in [Config] with its documentation,
+// from which `sipway config show` and the reference in the README are written.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/sip/digest"
+)
+
+// Config is the whole configuration. The yaml tag is the key, the doc tag what it means.
+type Config struct {
+	Domains   []Domain   `yaml:"domains" doc:"SIP domains that sipway is the registrar and proxy of; each is a digest realm"`
+	Listen    []Listener `yaml:"listen" doc:"listeners as URLs, udp://HOST:PORT, tcp://HOST:PORT or ws://HOST:PORT/PATH"`
+	Advertise string     `yaml:"advertise" doc:"host name or address for Via and Record-Route where it is not that of the listener"`
+	Store     string     `yaml:"store" doc:"users and registrations: sqlite:FILE, or memory: to forget them at exit"`
+	Admin     string     `yaml:"admin" doc:"address of the admin listener (status, health, profiles), loopback only; empty for none"`
+	UsersFile string     `yaml:"users_file" doc:"CSV file of user,domain,password lines, loaded at start"`
+	Registrar Registrar  `yaml:"registrar"`
+	Auth      Auth       `yaml:"auth"`
+	Trusted   []Peer     `yaml:"trusted" doc:"peers whose requests are not challenged: address, address:port or prefix"`
+	Limits    Limits     `yaml:"limits"`
+	Log       Log        `yaml:"log"`
+}
+
+// Registrar is what the registrar grants (RFC 3261 §10.3).
+type Registrar struct {
+	MinExpires     time.Duration `yaml:"min_expires" doc:"shortest registration granted; a shorter one is answered with 423"`
+	DefaultExpires time.Duration `yaml:"default_expires" doc:"granted where a request names no time"`
+	MaxExpires     time.Duration `yaml:"max_expires" doc:"longest registration granted; a longer one is shortened"`
+	MaxContacts    int           `yaml:"max_contacts" doc:"most contacts that one address-of-record may have"`
+}
+
+// Auth says who is believed to be who it says.
+type Auth struct {
+	Mode       AuthMode           `yaml:"mode" doc:"digest, or none: everyone of the domains is believed (for labs)"`
+	Algorithms []digest.Algorithm `yaml:"algorithms" doc:"digest algorithms in the order of the challenges; MD5 last, as web clients know no other and use the last challenge"`
+	Calls      AuthCalls          `yaml:"calls" doc:"flow: only requests outside an authenticated registration's flow are challenged; always: every one"`
+	NonceAge   time.Duration      `yaml:"nonce_age" doc:"how long clients may use a nonce"`
+}
+
+// Limits bounds what one peer can cost.
+type Limits struct {
+	MaxMessage Size `yaml:"max_message" doc:"largest SIP message taken; a larger one is answered with 513"`
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	Level  slog.Level `yaml:"level" doc:"debug, info, warn or error"`
+	Format LogFormat  `yaml:"format" doc:"auto (console on a terminal, else logfmt), console, logfmt or json"`
+}
+
+// Default returns the configuration of a server that was told nothing: it runs on the embedded
+// store, listens on loopback, and serves the domain localhost.
+func Default() *Config {
+	return &Config{
+		Domains: []Domain{"localhost"},
+		Listen: []Listener{
+			{Transport: sip.UDP, Addr: "127.0.0.1:5060"},
+			{Transport: sip.TCP, Addr: "127.0.0.1:5060"},
+			{Transport: sip.WS, Addr: "127.0.0.1:8080", Path: "/"},
+		},
+		Store: "sqlite:sipway.db",
+		Admin: "127.0.0.1:8081",
+		Registrar: Registrar{
+			MinExpires:     time.Minute,
+			DefaultExpires: 10 * time.Minute,
+			MaxExpires:     time.Hour,
+			MaxContacts:    20,
+		},
+		Auth: Auth{
+			Mode:       AuthDigest,
+			Algorithms: []digest.Algorithm{digest.SHA256, digest.MD5},
+			Calls:      AuthFlow,
+			NonceAge:   time.Hour,
+		},
+		Limits: Limits{MaxMessage: 64 << 10},
+		Log:    Log{Level: slog.LevelInfo, Format: LogAuto},
+	}
+}
+
+// Override is a value from a flag.
+type Override struct {
+	Flag   string // as the user wrote it, "--listen", for errors
+	Key    string // the key it sets, "listen"
+	Values []string
+}
+
+// Load returns the defaults overridden by the file, unless its name is "", then by environment
+// variables as lookup (such as [os.LookupEnv]) knows them, then by flags. The error holds
+// everything that is wrong, a line each.
+func Load(file string, lookup func(string) (string, bool), flags []Override) (*Config, error) {
+	c := Default()
+	var errs []error
+	if file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("configuration: %w", err)
+		}
+		errs = append(errs, c.decode(file, text)...)
+	}
+	errs = append(errs, c.environment(lookup)...)
+	for _, f := range flags {
+		if err := c.set(f.Key, f.Values); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f.Flag, err))
+		}
+	}
+	if len(errs) == 0 {
+		errs = c.validate(file)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return c, nil
+}
+
+// validate checks what spans several values or is more than a value's form.
+func (c *Config) validate(file string) (errs []error) {
+	if file != "" {
+		file += ": "
+	}
+	fail := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf(file+format, args...))
+	}
+	if len(c.Domains) == 0 {
+		fail("domains: at least one is needed")
+	}
+	if len(c.Listen) == 0 {
+		fail("listen: at least one listener is needed")
+	}
+	for i, l := range c.Listen {
+		if slices.Contains(c.Listen[:i], l) {
+			fail("listen: %s is there twice", l)
+		}
+	}
+	if c.Advertise != "" && !validHost(c.Advertise) {
+		fail("advertise: %q is not a host name or an address", c.Advertise)
+	}
+	if c.Store == "" {
+		fail("store: expects sqlite:FILE or memory:")
+	}
+	if _, _, err := net.SplitHostPort(c.Admin); c.Admin != "" && err != nil {
+		fail("admin: %q is not an address with a port", c.Admin)
+	}
+	if r := c.Registrar; r.MinExpires < time.Second || r.MinExpires > r.DefaultExpires || r.DefaultExpires > r.MaxExpires {
+		fail("registrar: expects 1s <= min_expires <= default_expires <= max_expires, not %v, %v, %v", r.MinExpires, r.DefaultExpires, r.MaxExpires)
+	}
+	if c.Registrar.MaxContacts < 1 {
+		fail("registrar.max_contacts: expects at least 1")
+	}
+	if len(c.Auth.Algorithms) == 0 {
+		fail("auth.algorithms: at least one is needed")
+	}
+	for i, a := range c.Auth.Algorithms {
+		if slices.Contains(c.Auth.Algorithms[:i], a) {
+			fail("auth.algorithms: %v is there twice", a)
+		}
+	}
+	if c.Auth.NonceAge < time.Second {
+		fail("auth.nonce_age: expects at least 1s")
+	}
+	if m := c.Limits.MaxMessage; m < 4<<10 || m > 16<<20 {
+		fail("limits.max_message: expects 4KiB to 16MiB")
+	}
+	return errs
+}
+
+// Warnings returns what is legal but wants to be said loudly.
+func (c *Config) Warnings() (warnings []string) {
+	if c.Auth.Mode == AuthNone {
+		warnings = append(warnings, "auth.mode is none: nobody proves who they are, anyone who reaches a listener can register as anyone and call everyone")
+	}
+	if i := slices.Index(c.Auth.Algorithms, digest.MD5); i >= 0 && i < len(c.Auth.Algorithms)-1 {
+		warnings = append(warnings, "auth.algorithms: MD5 is not last; web clients use the last challenge and know only MD5, so they can't log in")
+	}
+	return warnings
+}
+
+// validHost reports whether s can stand as the host of a SIP URI, brackets apart.
+func validHost(s string) bool {
+	if strings.Contains(s, ":") {
+		s = "[" + s + "]"
+	}
+	u, err := sip.ParseURI("sip:" + s)
+	return err == nil && u.Host == s
+}

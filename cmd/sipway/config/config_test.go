@@ -1,0 +1,287 @@
+package config
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sipway/sipway/auth"
+	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/sip/digest"
+)
+
+func noEnv(string) (string, bool) { return "", false }
+
+func peer(prefix string, port uint16) Peer {
+	return Peer{auth.Peer{Prefix: netip.MustParsePrefix(prefix), Port: port}}
+}
+
+// load writes text into a file named sipway.yaml and loads it.
+func load(t *testing.T, text string) (*Config, error) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("sipway.yaml", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Load("sipway.yaml", noEnv, nil)
+}
+
+func TestDefaultsAreValid(t *testing.T) {
+	c, err := Load("", noEnv, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(c, Default()) || len(c.Warnings()) > 0 {
+		t.Errorf("%+v, warnings %q", c, c.Warnings())
+	}
+}
+
+func TestLoadEverything(t *testing.T) {
+	c, err := load(t, `
+domains: [Example.TEST, localhost]
+listen:
+  - udp://0.0.0.0:5060   # comments are fine
+  - tcp://[::1]
+  - ws://0.0.0.0:8080
+  - WS://0.0.0.0:8081/sip
+advertise: sip.example.test
+store: "memory:"
+admin: "[::1]:9000"
+users_file: users.csv
+registrar: {min_expires: 30s, default_expires: 5m, max_expires: 24h, max_contacts: 5}
+auth:
+  mode: none
+  algorithms: [MD5]
+  calls: always
+  nonce_age: 90s
+trusted: [10.1.0.0/16, "192.0.2.7:5060", 2001:db8::1, "[2001:db8::2]:5070"]
+limits: {max_message: 32KiB}
+log: {level: debug, format: json}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		Domains: []Domain{"example.test", "localhost"},
+		Listen: []Listener{
+			{sip.UDP, "0.0.0.0:5060", ""}, {sip.TCP, "[::1]:5060", ""},
+			{sip.WS, "0.0.0.0:8080", "/"}, {sip.WS, "0.0.0.0:8081", "/sip"},
+		},
+		Advertise: "sip.example.test", Store: "memory:", Admin: "[::1]:9000", UsersFile: "users.csv",
+		Registrar: Registrar{30 * time.Second, 5 * time.Minute, 24 * time.Hour, 5},
+		Auth:      Auth{AuthNone, []digest.Algorithm{digest.MD5}, AuthAlways, 90 * time.Second},
+		Trusted: []Peer{
+			peer("10.1.0.0/16", 0), peer("192.0.2.7/32", 5060), peer("2001:db8::1/128", 0), peer("2001:db8::2/128", 5070),
+		},
+		Limits: Limits{32 << 10},
+		Log:    Log{slog.LevelDebug, LogJSON},
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got %+v\nwant %+v", c, want)
+	}
+	if w := c.Warnings(); len(w) != 1 || !strings.Contains(w[0], "auth.mode is none") {
+		t.Errorf("warnings %q", w)
+	}
+
+	// What is shown loads to the same.
+	shown, err := c.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := load(t, string(shown))
+	if err != nil || !reflect.DeepEqual(again, c) {
+		t.Errorf("shown as\n%s\nloads %+v, %v", shown, again, err)
+	}
+}
+
+func TestShowDefaults(t *testing.T) {
+	shown, err := Default().YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{
+		"listen:\n  - udp://127.0.0.1:5060\n", "# shortest registration granted", "  default_expires: 10m\n",
+		"trusted: []\n", "max_message: 64KiB\n", "  max_contacts: 20\n", "    - SHA-256\n    - MD5\n", "users_file: \"\"\n",
+	} {
+		if !strings.Contains(string(shown), part) {
+			t.Errorf("%q is not in\n%s", part, shown)
+		}
+	}
+	text, err := json.Marshal(Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{`"max_contacts":20`, `"domains":["localhost"]`, `"max_expires":"1h"`} {
+		if !strings.Contains(string(text), part) {
+			t.Errorf("%q is not in %s", part, text)
+		}
+	}
+}
+
+func TestNothingInFile(t *testing.T) {
+	for _, text := range []string{"", "# only a comment\n", "---\n"} {
+		if c, err := load(t, text); err != nil || !reflect.DeepEqual(c, Default()) {
+			t.Errorf("%q: %+v, %v", text, c, err)
+		}
+	}
+}
+
+// Every error names file, line and key, and what to write instead.
+func TestErrors(t *testing.T) {
+	for _, tc := range []struct{ text, want string }{
+		{"domain: [a.test]", "sipway.yaml:1: domain: unknown key, did you mean domains?"},
+		{"\nlitsen: []", "sipway.yaml:2: litsen: unknown key, did you mean listen?"},
+		{"registrar:\n  max_expire: 1h", "sipway.yaml:2: registrar.max_expire: unknown key, did you mean registrar.max_expires?"},
+		{"max_message: 1KiB", "sipway.yaml:1: max_message: unknown key, did you mean limits.max_message?"},
+		{"auth: {log: x}", "sipway.yaml:1: auth.log: unknown key, did you mean log?"},
+		{"something_else: 1", "sipway.yaml:1: something_else: unknown key"},
+		{"tls: {cert: x}", "sipway.yaml:1: tls: is not in this version"},
+		{"registrar: {park: 2s}", "sipway.yaml:1: registrar.park: is not in this version"},
+		{"store: a\nadmin: b\nstore: c", "sipway.yaml:3: store: is on line 1 already"},
+		{"domains: a.test", `sipway.yaml:1: domains: expects a list such as [a, b], not "a.test"`},
+		{"domains: [[a]]", "sipway.yaml:1: domains: expects a list of values, not of a list"},
+		{"domains: [~]", "sipway.yaml:1: domains: expects a list of values, not of nothing"},
+		{"domains: [a b]", `sipway.yaml:1: domains: "a b" is not a domain`},
+		{"domains: []", "domains: at least one is needed"},
+		{"store:", "sipway.yaml:1: store: has no value"},
+		{"store: [a]", "sipway.yaml:1: store: expects one value, not a list"},
+		{`store: ""`, "store: expects sqlite:FILE or memory:"},
+		{"registrar: 5", `sipway.yaml:1: registrar: expects keys below it, not "5"`},
+		{"- a", "sipway.yaml:1: expects keys below it, not a list"},
+		{"registrar: {min_expires: 60}", `sipway.yaml:1: registrar.min_expires: "60": expects a duration such as 90s or 1h`},
+		{"registrar: {max_contacts: many}", `sipway.yaml:1: registrar.max_contacts: "many": expects a whole number`},
+		{"registrar: {max_contacts: 0}", "registrar.max_contacts: expects at least 1"},
+		{"registrar: {min_expires: 20m}", "registrar: expects 1s <= min_expires <= default_expires <= max_expires, not 20m0s, 10m0s, 1h0m0s"},
+		{"limits: {max_message: 64kb}", `sipway.yaml:1: limits.max_message: "64kb": expects a size such as 4096 or 64KiB`},
+		{"limits: {max_message: 1KiB}", "limits.max_message: expects 4KiB to 16MiB"},
+		{"listen: [tls://0.0.0.0:5061]", "tls is not in this version"},
+		{"listen: [wss://0.0.0.0]", "wss is not in this version"},
+		{"listen: [sctp://0.0.0.0]", "unknown transport sctp, expects udp, tcp or ws"},
+		{"listen: [0.0.0.0:5060]", "expects a URL such as udp://0.0.0.0:5060"},
+		{"listen: [udp://0.0.0.0:99999]", "port 99999 is not in 0-65535"},
+		{"listen: [udp://0.0.0.0/x]", "udp has no path"},
+		{"listen: [udp://a@0.0.0.0]", "nothing but host, port and path"},
+		{"listen: ['tcp://0.0.0.0?proxy=1']", "not in this version"},
+		{"listen: []", "listen: at least one listener is needed"},
+		{"listen: [udp://0.0.0.0, udp://0.0.0.0:5060]", "listen: udp://0.0.0.0:5060 is there twice"},
+		{"auth: {mode: basic}", `sipway.yaml:1: auth.mode: expects digest or none, not "basic"`},
+		{"auth: {calls: never}", `auth.calls: expects flow or always, not "never"`},
+		{"auth: {algorithms: [SHA-1]}", "auth.algorithms: expects MD5 or SHA-256"},
+		{"auth: {algorithms: [MD5, md5]}", "auth.algorithms: MD5 is there twice"},
+		{"auth: {algorithms: []}", "auth.algorithms: at least one is needed"},
+		{"auth: {nonce_age: 1ms}", "auth.nonce_age: expects at least 1s"},
+		{"trusted: [10.1.0.1/16]", `trusted: "10.1.0.1/16" has bits set behind its prefix; is 10.1.0.0/16 meant?`},
+		{"trusted: [pbx.test]", "expects an address, address:port or prefix"},
+		{"log: {level: loud}", "sipway.yaml:1: log.level: "},
+		{"log: {format: xml}", "log.format: expects auto, console, logfmt or json"},
+		{"advertise: http://x", `advertise: "http://x" is not a host name or an address`},
+		{"admin: localhost", `admin: "localhost" is not an address with a port`},
+		{"store: [", "sipway.yaml: yaml: line 1"},
+		{"store: a\n---\nstore: b", "sipway.yaml: expects one YAML document"},
+	} {
+		c, err := load(t, tc.text)
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%q: %v, want %s", tc.text, err, tc.want)
+		}
+		if err != nil && c != nil {
+			t.Errorf("%q: configuration along with an error", tc.text)
+		}
+	}
+}
+
+func TestAllErrorsAtOnce(t *testing.T) {
+	_, err := load(t, "storre: x\nadmin: [1]\nauth: {mode: x}\n")
+	if err == nil || strings.Count(err.Error(), "\n") != 2 {
+		t.Errorf("want three lines: %v", err)
+	}
+}
+
+func TestAliases(t *testing.T) {
+	c, err := load(t, "auth: {nonce_age: &t 2m}\nregistrar: {min_expires: *t}\n")
+	if err != nil || c.Registrar.MinExpires != 2*time.Minute {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := load(t, "auth: &a {mode: *a}\n"); err == nil {
+		t.Error("an alias within itself is accepted")
+	}
+}
+
+func TestMissingFile(t *testing.T) {
+	if _, err := Load(filepath.Join(t.TempDir(), "none.yaml"), noEnv, nil); err == nil || !strings.Contains(err.Error(), "none.yaml") {
+		t.Error(err)
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("c.yaml", []byte("store: a\nadmin: 127.0.0.1:1\ndomains: [file.test]\nregistrar: {min_expires: 10s}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{
+		"SIPWAY_STORE":                 "b",
+		"SIPWAY_DOMAINS":               "one.test, two.test",
+		"SIPWAY_REGISTRAR_MIN_EXPIRES": "20s",
+		"SIPWAY_USERS_FILE":            "", // absent
+		"SIPWAY_SERVICE_HOST":          "10.0.0.1",
+	}
+	lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
+	c, err := Load("c.yaml", lookup, []Override{{"--store", "store", []string{"c"}}, {"--listen", "listen", []string{"tcp://127.0.0.1:1", "udp://127.0.0.1:2"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Store != "c" || c.Admin != "127.0.0.1:1" || len(c.Domains) != 2 || c.Domains[1] != "two.test" || c.Registrar.MinExpires != 20*time.Second || len(c.Listen) != 2 {
+		t.Errorf("%+v", c)
+	}
+
+	env["SIPWAY_AUTH_MODE"] = "x"
+	_, err = Load("", lookup, []Override{{"--listen", "listen", []string{"x"}}, {"--store", "store", nil}, {"--x", "nonsense", nil}})
+	for _, want := range []string{"environment variable SIPWAY_AUTH_MODE: expects digest", `--listen: "x": expects a URL`, "--store: expects one value", "--x: no key nonsense"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v lacks %q", err, want)
+		}
+	}
+}
+
+// Every key is documented, so the reference is complete.
+func TestReference(t *testing.T) {
+	ref := Reference()
+	for _, f := range Default().leaves() {
+		if f.doc == "" || f.name == "" {
+			t.Errorf("%s is not documented", f.key)
+		}
+		if !strings.Contains(ref, "| `"+f.key+"` |") || !strings.Contains(ref, "`"+f.env()+"`") {
+			t.Errorf("%s is not in the reference", f.key)
+		}
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, tc := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"abc", "", 3}, {"listen", "litsen", 1}, {"store", "sotre", 1}, {"admin", "admins", 1}, {"kitten", "sitting", 3}} {
+		if got := distance(tc.a, tc.b); got != tc.want {
+			t.Errorf("distance(%s, %s) = %d", tc.a, tc.b, got)
+		}
+	}
+}
+
+func TestSizeText(t *testing.T) {
+	for text, want := range map[string]string{"0": "0", "1000": "1000", "1024": "1KiB", "64KiB": "64KiB", "2048KiB": "2MiB", "3B": "3", "1GiB": "1GiB"} {
+		var s Size
+		if err := s.UnmarshalText([]byte(text)); err != nil || s.String() != want {
+			t.Errorf("%s reads %v, %v", text, s, err)
+		}
+	}
+	for _, text := range []string{"", "-1", "KiB", "9999999999GiB", "1.5MiB"} {
+		if err := new(Size).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is accepted", text)
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/sipway/sipway/auth"
+	"github.com/sipway/sipway/cmd/sipway/config"
+	"github.com/sipway/sipway/proxy"
+	"github.com/sipway/sipway/registrar"
+	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/sip/transaction"
+	"github.com/sipway/sipway/store"
+	"github.com/sipway/sipway/transport"
+)
+
+// server is a running sipway: the layers, tied together.
+type server struct {
+	cfg *config.Config
+	log *slog.Logger
+
+	transport    *transport.Layer
+	transactions *transaction.Layer
+	auth         *auth.Authenticator
+	registrar    *registrar.Registrar
+	proxy        *proxy.Proxy
+	addresses    *addresses
+
+	// Messages that arrive before all listeners are open wait until they are.
+	opened  atomic.Bool
+	opening chan struct{} // closed once opened
+
+	run  context.Context // ends the registrar's housekeeping
+	stop context.CancelFunc
+}
+
+// The server is what the layers meet on: it hears of the transport and hands on to the
+// transactions, whose user it is.
+var (
+	_ transport.Handler = (*server)(nil)
+	_ transaction.User  = (*server)(nil)
+)
+
+// newServer opens the listeners and serves from then on.
+func newServer(cfg *config.Config, st store.Store, log *slog.Logger) (*server, error) {
+	s := &server{cfg: cfg, log: log, opening: make(chan struct{})}
+	s.run, s.stop = context.WithCancel(context.Background())
+	s.transport = transport.New(transport.Config{MaxMessage: int(cfg.Limits.MaxMessage), Logger: log}, s)
+	s.transactions = transaction.New(transaction.Config{}, s.transport, s)
+	if err := s.wire(st); err != nil {
+		return nil, err
+	}
+	if err := s.listen(); err != nil {
+		s.transport.Close()
+		return nil, err
+	}
+	go s.registrar.Run(s.run)
+	return s, nil
+}
+
+// wire makes what works above the transactions.
+func (s *server) wire(st store.Store) error {
+	domains := make([]string, len(s.cfg.Domains))
+	for i, d := range s.cfg.Domains {
+		domains[i] = string(d)
+	}
+	nonceKey, err := st.Secret(s.run, "nonce")
+	if err != nil {
+		return fmt.Errorf("nonce key: %w", err)
+	}
+	tokenKey, err := st.Secret(s.run, "flow-token")
+	if err != nil {
+		return fmt.Errorf("flow token key: %w", err)
+	}
+	authCfg := auth.Config{
+		Algorithms: s.cfg.Auth.Algorithms, Key: nonceKey, NonceAge: s.cfg.Auth.NonceAge,
+		FlowCalls: s.cfg.Auth.Calls == config.AuthFlow,
+	}
+	if s.cfg.Auth.Mode == config.AuthNone {
+		authCfg.Mode = auth.None
+	}
+	for _, p := range s.cfg.Trusted {
+		authCfg.Trusted = append(authCfg.Trusted, p.Peer)
+	}
+	if s.auth, err = auth.New(authCfg, st, s.transport); err != nil {
+		return err
+	}
+	node, err := os.Hostname()
+	if err != nil {
+		node = "sipway"
+	}
+	r := s.cfg.Registrar
+	s.registrar = registrar.New(registrar.Config{
+		Domains: domains, MinExpires: r.MinExpires, DefaultExpires: r.DefaultExpires,
+		MaxExpires: r.MaxExpires, MaxContacts: r.MaxContacts,
+		AnyUser: s.cfg.Auth.Mode == config.AuthNone, Node: node,
+		Inline: strings.HasPrefix(s.cfg.Store, "memory:"), Logger: s.log,
+	}, st, s.auth, s.transport)
+	s.proxy = proxy.New(proxy.Config{
+		Domains: domains, Key: tokenKey, Logger: s.log,
+		Local:  func(host string, port uint16) bool { return s.addresses.isLocal(host, port) },
+		SentBy: func(f sip.Flow) (string, uint16) { return s.addresses.sentBy(f) },
+	}, proxy.Services{
+		Transactions: s.transactions, Network: s.transport, Locations: s.registrar,
+		Users: st, Auth: s.auth, Resolver: net.DefaultResolver,
+	})
+	return nil
+}
+
+// listen opens the listeners.
+func (s *server) listen() error {
+	defer func() {
+		s.addresses = newAddresses(s.transport.Listeners(), s.cfg.Advertise)
+		s.opened.Store(true)
+		close(s.opening)
+	}()
+	for _, l := range s.cfg.Listen {
+		addr, err := s.transport.Listen(l.Transport, l.Addr, l.Path)
+		if err != nil {
+			return listenError(l, err)
+		}
+		s.log.Info("listening", "transport", strings.ToLower(l.Transport.String()), "addr", addr)
+	}
+	return nil
+}
+
+// listenError says what to do about a listener that can't be opened.
+func listenError(l config.Listener, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s: the address is in use: stop what listens there, or name another port with --listen or in listen: (%w)", l, err)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%s: not permitted: ports below 1024 need the capability CAP_NET_BIND_SERVICE (%w)", l, err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%s: this machine does not have the address (%w)", l, err)
+	}
+	return fmt.Errorf("%s: %w", l, err)
+}
+
+// Receive, Malformed and Closed are the way up from the transport.
+
+func (s *server) Receive(f sip.Flow, m *sip.Message) {
+	s.awaitOpened()
+	s.transactions.Receive(f, m)
+}
+
+func (s *server) awaitOpened() {
+	if !s.opened.Load() {
+		<-s.opening
+	}
+}
+
+func (s *server) Malformed(f sip.Flow, m *sip.Message, err error) {
+	s.awaitOpened()
+	s.log.Debug("malformed message", "flow", f, "error", err)
+	s.transactions.Malformed(f, m, err)
+}
+
+// Closed first ends the bindings, so that no call is forked to the flow while its
+// transactions are told.
+func (s *server) Closed(f sip.Flow, err error) {
+	s.log.Debug("flow closed", "flow", f, "error", err)
+	s.registrar.Closed(f)
+	s.auth.Closed(f)
+	s.transactions.Closed(f, err)
+}
+
+// Request gives a REGISTER for a domain of ours to the registrar, all else to the proxy.
+func (s *server) Request(tx *transaction.Server) {
+	if tx.Request().Method() == sip.REGISTER {
+		u, err := tx.Request().URI()
+		if err == nil && (s.proxy.OwnDomain(u.Host) || s.addresses.isLocal(u.Host, u.Port)) {
+			s.registrar.Request(tx)
+			return
+		}
+	}
+	s.proxy.Request(tx)
+}
+
+func (s *server) Ack(f sip.Flow, ack *sip.Message) { s.proxy.Ack(f, ack) }
+
+// shutdown stops listening, closes what is open and waits until the store has it all, as
+// long as ctx lasts.
+func (s *server) shutdown(ctx context.Context) error {
+	defer s.stop()
+	return errors.Join(s.transport.Shutdown(ctx), s.registrar.Shutdown(ctx))
+}
