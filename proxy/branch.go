@@ -47,7 +47,7 @@ func (b *branch) start() {
 // send is RFC 3261 §16.6 steps 10 and 11.
 func (b *branch) send(flow sip.Flow) {
 	c := b.context
-	m, err := c.proxy.forwarded(&c.request, flow, &b.target)
+	m, err := c.proxy.forwarded(&c.request, flow, &b.target, len(c.branches) == 1)
 	if err != nil {
 		b.fail(err.(*replyError).status)
 		return

@@ -17,7 +17,8 @@ type responseContext struct {
 	request request
 
 	mu       sync.Mutex
-	branches []*branch      // all there will ever be, once started
+	branches []branch       // all there will ever be, once started
+	single   [1]branch      // room for the usual one
 	open     int            // branches without a final response
 	finals   []*sip.Message // final responses above 2xx that were not forwarded
 	answered bool           // a final response went upstream
@@ -39,7 +40,6 @@ func (c *responseContext) callID() string     { return c.tx.Request().CallID() }
 
 // forward sends the request to its targets in parallel.
 func (c *responseContext) forward(targets []target) {
-	branches := make([]branch, len(targets))
 	c.mu.Lock()
 	if c.cancelled {
 		c.mu.Unlock()
@@ -47,19 +47,20 @@ func (c *responseContext) forward(targets []target) {
 		return
 	}
 	c.open = len(targets)
-	c.branches = make([]*branch, len(targets))
-	for i := range branches {
-		branches[i].context, branches[i].target = c, targets[i]
-		c.branches[i] = &branches[i]
+	if c.branches = c.single[:]; len(targets) > 1 {
+		c.branches = make([]branch, len(targets))
+	}
+	for i := range targets {
+		c.branches[i].context, c.branches[i].target = c, targets[i]
 	}
 	c.mu.Unlock()
 	if c.method() == sip.INVITE {
 		// Before a branch can answer: a caller is to hear first that we have the request
 		// (RFC 3261 §16.2). The transaction sends no second one.
-		c.respond(c.tx.NewResponse(100, ""))
+		c.reply(100, "")
 	}
-	for i := range branches {
-		branches[i].start()
+	for i := range c.branches {
+		c.branches[i].start()
 	}
 }
 
@@ -130,8 +131,8 @@ func (c *responseContext) cancelPending(reason string) (pending []*transaction.C
 		return nil
 	}
 	c.cancelled, c.reason = true, reason
-	for _, b := range c.branches {
-		if !b.done && b.client != nil {
+	for i := range c.branches {
+		if b := &c.branches[i]; !b.done && b.client != nil {
 			pending = append(pending, b.client)
 		}
 	}
@@ -173,6 +174,13 @@ func (c *responseContext) respond(m *sip.Message) {
 	}
 }
 
+// reply is respond for a response of our own that nothing is added to.
+func (c *responseContext) reply(status int, reason string) {
+	if err := c.tx.Reply(status, reason); err != nil {
+		c.proxy.Logger.Debug("response not sent", "call-id", c.callID(), "status", status, "error", err)
+	}
+}
+
 // reject answers a request that was not forwarded.
 func (c *responseContext) reject(err error) {
 	e, ok := err.(*replyError)
@@ -180,10 +188,12 @@ func (c *responseContext) reject(err error) {
 		e = &replyError{status: 500}
 	}
 	c.finish()
-	m := c.tx.NewResponse(e.status, e.reason)
-	if e.edit != nil {
-		e.edit(m)
+	if e.edit == nil {
+		c.reply(e.status, e.reason)
+		return
 	}
+	m := c.tx.NewResponse(e.status, e.reason)
+	e.edit(m)
 	c.respond(m)
 }
 

@@ -8,9 +8,13 @@ import (
 )
 
 // forwarded is RFC 3261 §16.6, steps 1 to 9: the request as it goes to one target over
-// one flow.
-func (p *Proxy) forwarded(r *request, to sip.Flow, t *target) (*sip.Message, error) {
-	m := r.msg.Clone()     // step 1
+// one flow. sole says that there is no other target, so that a copy that was made already
+// will do.
+func (p *Proxy) forwarded(r *request, to sip.Flow, t *target, sole bool) (*sip.Message, error) {
+	m := r.msg // step 1
+	if r.shared || !sole {
+		m = m.Clone()
+	}
 	m.SetRequestURI(t.uri) // step 2
 	hops, ok := m.MaxForwards()
 	if !ok {

@@ -71,8 +71,13 @@ func run(t *testing.T, f func(w *world)) {
 }
 
 func newWorld(t *testing.T) *world {
+	w := newWorldFor(t)
+	w.t = t
+	return w
+}
+
+func newWorldFor(t testing.TB) *world {
 	w := &world{
-		t:        t,
 		closed:   make(map[uint64]bool),
 		refused:  make(map[netip.AddrPort]bool),
 		bindings: make(map[string][]store.Binding),

@@ -16,8 +16,20 @@ import (
 // we put into Record-Route. A token names the flow to one side of a dialog, and is signed,
 // so that nobody can have us send to an address of his choice.
 type tokenCoder struct {
-	macs *sync.Pool // of hash.Hash
+	signers *sync.Pool // of *signer
 }
+
+// signer is a keyed HMAC with room to work in, so that a token costs no allocation.
+type signer struct {
+	hash.Hash
+	text [maxToken]byte
+	raw  [maxToken]byte
+	sum  [sha256.Size]byte
+}
+
+// maxToken is more than the longest token has: that of a UDP flow over IPv6, 48 bytes
+// before they are encoded.
+const maxToken = 96
 
 // A token is the transport, then the flow's incarnation where it has one or else its two
 // addresses, then the first macSize bytes of the HMAC over that, in base64url. 80 bits are
@@ -27,39 +39,47 @@ const macSize = 10
 var tokenEncoding = base64.RawURLEncoding
 
 func newTokenCoder(key []byte) tokenCoder {
-	return tokenCoder{&sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+	return tokenCoder{&sync.Pool{New: func() any { return &signer{Hash: hmac.New(sha256.New, key)} }}}
 }
 
 // encode appends the flow's token to b.
 func (c tokenCoder) encode(b []byte, f sip.Flow) []byte {
-	var buf [128]byte
-	raw := append(buf[:0], byte(f.Transport))
+	s := c.signers.Get().(*signer)
+	defer c.signers.Put(s)
+	raw := append(s.raw[:0], byte(f.Transport))
 	if f.ID != 0 {
 		raw = binary.BigEndian.AppendUint64(raw, f.ID)
 	} else {
 		raw = appendAddrPort(raw, f.Local)
 		raw = appendAddrPort(raw, f.Remote)
 	}
-	return tokenEncoding.AppendEncode(b, c.sign(raw, raw))
+	return tokenEncoding.AppendEncode(b, append(raw, s.sign(raw)...))
 }
 
 // decode returns the flow that a token names. Of a connection it knows nothing but the
 // incarnation.
 func (c tokenCoder) decode(token string) (sip.Flow, bool) {
-	var buf [128]byte
-	if len(token) > tokenEncoding.EncodedLen(len(buf)-sha256.Size) {
+	if len(token) > maxToken {
 		return sip.Flow{}, false
 	}
-	raw, err := tokenEncoding.AppendDecode(buf[:0], []byte(token))
+	s := c.signers.Get().(*signer)
+	defer c.signers.Put(s)
+	raw, err := tokenEncoding.AppendDecode(s.raw[:0], append(s.text[:0], token...))
 	if err != nil || len(raw) < 1+8+macSize {
 		return sip.Flow{}, false
 	}
 	payload, mac := raw[:len(raw)-macSize], raw[len(raw)-macSize:]
-	var want [sha256.Size]byte
-	if !hmac.Equal(c.sign(want[:0], payload)[:macSize], mac) {
+	if !hmac.Equal(s.sign(payload), mac) {
 		return sip.Flow{}, false
 	}
 	return decodeFlow(payload)
+}
+
+// sign returns the first macSize bytes of the payload's HMAC, until it is called again.
+func (s *signer) sign(payload []byte) []byte {
+	s.Reset()
+	s.Write(payload)
+	return s.Sum(s.sum[:0])[:macSize]
 }
 
 func decodeFlow(payload []byte) (f sip.Flow, ok bool) {
@@ -77,17 +97,6 @@ func decodeFlow(payload []byte) (f sip.Flow, ok bool) {
 	}
 	f.Remote, payload, ok = cutAddrPort(payload)
 	return f, ok && len(payload) == 0
-}
-
-// sign appends the first macSize bytes of payload's HMAC to b.
-func (c tokenCoder) sign(b, payload []byte) []byte {
-	mac := c.macs.Get().(hash.Hash)
-	mac.Reset()
-	mac.Write(payload)
-	n := len(b)
-	b = mac.Sum(b)
-	c.macs.Put(mac)
-	return b[:n+macSize]
 }
 
 func appendAddrPort(b []byte, a netip.AddrPort) []byte {

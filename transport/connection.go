@@ -40,8 +40,8 @@ type connection struct {
 	timer *time.Timer
 }
 
-// open makes a connection of a socket and enters it in the table. It is to be started.
-func (l *Layer) open(t sip.Transport, sock *socket, st stream) *connection {
+// newConnection makes a connection of a socket. It is to be started.
+func (l *Layer) newConnection(t sip.Transport, sock *socket, st stream) *connection {
 	c := &connection{
 		layer:  l,
 		sock:   sock,
@@ -54,13 +54,13 @@ func (l *Layer) open(t sip.Transport, sock *socket, st stream) *connection {
 		},
 	}
 	c.tally = &l.flows.shard(c.flow.ID).tally[t]
-	l.flows.add(c)
 	return c
 }
 
-// start starts the reading goroutine.
+// start enters the connection in the table and starts its reading goroutine.
 func (c *connection) start() error {
 	c.tally.opened.Add(1)
+	c.layer.flows.add(c)
 	if c.layer.start(c.serve) {
 		return nil
 	}
@@ -95,6 +95,9 @@ func (c *connection) serve() {
 		c.ws.end(local, reason)
 	}
 	c.sock.linger()
+	if c.ws != nil {
+		c.ws.conn.CloseNow() // what it holds, for the socket is closed
+	}
 }
 
 // shut asks the reading goroutine to end the connection. Only the first reason counts. From

@@ -47,7 +47,9 @@ func (d *dialer) forget(c *connection) {
 
 // Dial returns a flow to the remote address: an open connection that was dialled before, or
 // a new one (RFC 3261 §18.1.1). Over UDP it returns at once. Callers for the same address
-// share one attempt, which goes on when one of them gives up.
+// share one attempt, which goes on when one of them gives up. The local address of a UDP flow
+// is the listener's; where that is no single address, the kernel chooses one for each
+// datagram.
 func (l *Layer) Dial(ctx context.Context, t sip.Transport, remote netip.AddrPort) (sip.Flow, error) {
 	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
 	switch t {
@@ -119,7 +121,7 @@ func (l *Layer) dialTCP(to target) (*connection, error) {
 		conn.Close()
 		return nil, err
 	}
-	c := l.open(to.transport, sock, sock)
+	c := l.newConnection(to.transport, sock, sock)
 	c.dialed = true
 	return c, nil
 }

@@ -156,6 +156,16 @@ func expectSeq(t testing.TB, r *recorder, n int) event {
 	return e
 }
 
+// hasIPv6 reports whether this machine speaks IPv6 at all.
+func hasIPv6() bool {
+	c, err := net.ListenPacket("udp6", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
+}
+
 // dialStream connects a plain TCP client.
 func dialStream(t testing.TB, at netip.AddrPort) net.Conn {
 	t.Helper()
@@ -245,7 +255,7 @@ func memAddr(port uint16) net.Addr {
 func listenMem(t testing.TB, l *Layer, tr sip.Transport) *memListener {
 	t.Helper()
 	m := newMemListener()
-	ln := &streamListener{m, l}
+	ln := &streamListener{m, l, tr}
 	at := addrPort(m.Addr())
 	var err error
 	if tr == sip.WS {

@@ -47,7 +47,6 @@ type Layer struct {
 
 	ctx     context.Context // done when the layer is closed
 	cancel  context.CancelFunc
-	refused atomic.Uint64  // connections above the limit
 	running sync.WaitGroup // goroutines and sockets; grows only while the layer is open
 
 	mu        sync.Mutex // guards what follows; no other is taken while it is held

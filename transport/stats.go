@@ -10,6 +10,7 @@ import (
 type Stats struct {
 	Flows      int    // open connections
 	Opened     uint64 // connections, accepted and dialled
+	Refused    uint64 // connections closed as they came, above the limit or in a shutdown
 	In, Out    uint64 // messages
 	BytesIn    uint64 // of messages
 	BytesOut   uint64
@@ -21,6 +22,7 @@ type Stats struct {
 // tally is what one UDP socket, or one transport's connections in a shard, count.
 type tally struct {
 	opened, closed    atomic.Uint64
+	refused           atomic.Uint64
 	in, out           atomic.Uint64
 	bytesIn, bytesOut atomic.Uint64
 	malformed         atomic.Uint64
@@ -41,6 +43,7 @@ func (t *tally) addTo(s *Stats) {
 	opened := t.opened.Load()
 	s.Flows += int(opened - t.closed.Load())
 	s.Opened += opened
+	s.Refused += t.refused.Load()
 	s.In += t.in.Load()
 	s.Out += t.out.Load()
 	s.BytesIn += t.bytesIn.Load()

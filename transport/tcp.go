@@ -67,7 +67,7 @@ func (c *connection) takeFrames(framer *sip.Framer) (complete bool, err error) {
 }
 
 func (l *Layer) listenTCP(addr string) (netip.AddrPort, error) {
-	ln, err := l.listenStream(addr)
+	ln, err := l.listenStream(sip.TCP, addr)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
@@ -85,7 +85,7 @@ func (l *Layer) serveTCP(ln *streamListener, at netip.AddrPort) error {
 			if err != nil {
 				return
 			}
-			l.open(sip.TCP, sock, sock).start()
+			l.newConnection(sip.TCP, sock, sock).start()
 		}
 	})
 	return nil
@@ -94,16 +94,17 @@ func (l *Layer) serveTCP(ln *streamListener, at netip.AddrPort) error {
 // streamListener accepts connections whose bottom is a [socket].
 type streamListener struct {
 	net.Listener
-	layer *Layer
+	layer     *Layer
+	transport sip.Transport
 }
 
-func (l *Layer) listenStream(addr string) (*streamListener, error) {
+func (l *Layer) listenStream(t sip.Transport, addr string) (*streamListener, error) {
 	lc := net.ListenConfig{Control: streamOptions, KeepAliveConfig: keepAlive}
 	ln, err := lc.Listen(l.ctx, network("tcp", addr), addr)
 	if err != nil {
 		return nil, err
 	}
-	return &streamListener{ln, l}, nil
+	return &streamListener{ln, l, t}, nil
 }
 
 // keepAlive lets the kernel find a dead peer within a minute.
@@ -129,11 +130,11 @@ func (ln *streamListener) accept() (*socket, error) {
 			if err == nil {
 				return sock, nil
 			}
+			ln.layer.flows.shard(0).tally[ln.transport].refused.Add(1)
 			c.Close()
 			if errors.Is(err, ErrShutdown) {
 				return nil, err
 			}
-			ln.layer.refused.Add(1)
 			pause = 0
 		case errors.Is(err, net.ErrClosed):
 			return nil, err

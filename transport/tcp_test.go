@@ -207,6 +207,9 @@ func TestMaxConnections(t *testing.T) {
 	if _, err := second.Read(make([]byte, 1)); err == nil {
 		t.Fatal("the second connection was not closed")
 	}
+	if n := l.Stats()[sip.TCP].Refused; n != 1 {
+		t.Errorf("%d refused", n)
+	}
 	first.Close()
 	next(t, r.closed)
 	// The place is free when the server has closed its own end, which follows.

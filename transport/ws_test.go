@@ -303,7 +303,7 @@ func TestWSPingTimeout(t *testing.T) {
 // TestWSTrafficIsLife: any byte counts as a sign of life, not only a pong.
 func TestWSTrafficIsLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, r := newLayer(t, Config{})
+		l, r := newLayer(t, Config{WriteTimeout: time.Hour})
 		c := dialMemWS(t, listenMem(t, l, sip.WS))
 		defer c.CloseNow()
 		for n := range 100 {
@@ -328,7 +328,7 @@ func TestWSSlowMessage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		go io.WriteString(w, request(sip.WS, 2)) // a frame, and no last one
+		go io.WriteString(w, requestBody(sip.WS, 2, strings.Repeat("b", 10000))) // and no last frame
 		start := time.Now()
 		if e := <-r.closed; e.err != ErrSlowMessage || time.Since(start) != 20*time.Second {
 			t.Errorf("after %v: %v", time.Since(start), e.err)

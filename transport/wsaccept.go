@@ -33,7 +33,7 @@ type wsServer struct {
 }
 
 func (l *Layer) listenWS(addr, path string) (netip.AddrPort, error) {
-	ln, err := l.listenStream(addr)
+	ln, err := l.listenStream(sip.WS, addr)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
@@ -46,13 +46,13 @@ func (l *Layer) serveWS(ln *streamListener, at netip.AddrPort, path string) erro
 		path = "/"
 	}
 	server := &http.Server{
-		Handler:           &wsServer{l, sip.WS, path},
+		Handler:           &wsServer{l, ln.transport, path},
 		ReadHeaderTimeout: handshakeTimeout,
 		IdleTimeout:       handshakeTimeout,
 		MaxHeaderBytes:    maxHandshake,
 		ErrorLog:          slog.NewLogLogger(l.cfg.Logger.Handler(), slog.LevelDebug),
 	}
-	if err := l.listening(sip.WS, at, closers{ln, server}); err != nil {
+	if err := l.listening(ln.transport, at, closers{ln, server}); err != nil {
 		return err
 	}
 	l.start(func() { server.Serve(ln) }) // returns when the listener is closed
@@ -107,7 +107,7 @@ func (s *wsServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (w *webSocket) open(l *Layer, t sip.Transport, conn *websocket.Conn) {
 	conn.SetReadLimit(int64(l.cfg.MaxMessage))
 	w.conn = conn
-	w.c = l.open(t, w.stream.(*socket), w.stream)
+	w.c = l.newConnection(t, w.stream.(*socket), w.stream)
 	w.c.ws = w
 	w.c.start()
 }

@@ -78,6 +78,15 @@ func TestCancelWithoutAnswer(t *testing.T) {
 		r.wantTimes("0s send INVITE", "0s tell 180", "10s send CANCEL", "41.999999999s tell 180", "42s tell timeout")
 	})
 	bubble(t, Config{}, func(r *rig) {
+		c, req := r.call(tcp)
+		c.Cancel("")
+		elapse(10 * time.Second)
+		r.Receive(tcp, newResponse(req, 100))
+		r.Receive(tcp, newResponse(r.sent().m, 200))
+		elapse(time.Minute)
+		r.wantTimes("0s send INVITE", "10s send CANCEL", "10s tell 100", "42s tell timeout")
+	})
+	bubble(t, Config{}, func(r *rig) {
 		c, req := r.call(udp)
 		r.Receive(udp, newResponse(req, 180))
 		c.Cancel("")

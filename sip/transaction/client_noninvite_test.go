@@ -123,6 +123,20 @@ func TestMatchResponses(t *testing.T) {
 			t.Errorf("%d strays", n)
 		}
 	})
+	c := &Client{branch: "z9hG4bKx", method: sip.BYE}
+	for _, test := range []struct {
+		branch string
+		method sip.Method
+		want   bool
+	}{
+		{"z9hG4bKx", sip.BYE, true},
+		{"z9hG4bKX", sip.BYE, false},
+		{"z9hG4bKx", sip.INVITE, false},
+	} {
+		if got := c.matches(test.branch, test.method); got != test.want {
+			t.Errorf("%s %s: %v", test.branch, test.method, got)
+		}
+	}
 }
 
 func TestRequestRefusesBranch(t *testing.T) {

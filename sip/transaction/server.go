@@ -18,9 +18,10 @@ type ServerHandler interface {
 	// Error gets, at most once, ErrTimeout where no ACK came for a non-2xx response to an
 	// INVITE, or where another request was left without a response for 64*T1; and, wrapped,
 	// ErrTransport where a response could not be delivered after Respond had returned, or
-	// where the flow of an INVITE's caller has closed for good. After an ErrTransport the
-	// transaction goes on, so as to absorb retransmissions (RFC 6026 §7.1): an INVITE that
-	// has no final response is still to be given one.
+	// where the WebSocket of an INVITE's caller has closed, be it before the final response
+	// or, until the transaction ends, after it. After an ErrTransport the transaction goes
+	// on, so as to absorb retransmissions (RFC 6026 §7.1): an INVITE that has no final
+	// response is still to be given one.
 	Error(tx *Server, err error)
 }
 
@@ -99,9 +100,13 @@ func (s *Server) NewResponse(status int, reason string) *sip.Message {
 	return sip.NewResponse(s.request, status, reason, s.layer.tag(s.request))
 }
 
-// Reply is Respond with a response of NewResponse.
+// Reply is Respond with a response of NewResponse, at less cost.
 func (s *Server) Reply(status int, reason string) error {
-	return s.Respond(s.NewResponse(status, reason))
+	tag := s.request.ToTag()
+	if tag == "" {
+		tag = s.layer.tag(s.request)
+	}
+	return s.respond(status, sip.ResponseBytes(s.request, status, reason, tag), tag)
 }
 
 // Respond sends a response. Its bytes are taken at once; m is the caller's again.
@@ -117,15 +122,19 @@ func (s *Server) Reply(status int, reason string) error {
 // reached T2, for the transaction itself sends one at that time; and a 408, which ends the
 // transaction without a response.
 func (s *Server) Respond(m *sip.Message) error {
-	b := m.Bytes()
+	return s.respond(m.Status(), m.Bytes(), m.ToTag())
+}
+
+// respond sends the bytes of a response with this status and To tag.
+func (s *Server) respond(status int, b []byte, toTag string) error {
 	s.mu.Lock()
-	do, err := s.machine.respond(m.Status(), b)
+	do, err := s.machine.respond(status, b)
 	if err != nil {
 		s.mu.Unlock()
 		return err
 	}
-	if m.Status() >= 200 && !s.request.Via().HasMagicCookie() {
-		s.ackTag = strings.Clone(m.ToTag())
+	if status >= 200 && !s.request.Via().HasMagicCookie() {
+		s.ackTag = strings.Clone(toTag)
 	}
 	return s.finish(do)
 }
@@ -246,7 +255,7 @@ func (s *Server) tell() {
 // trying100 is the 100 that the transaction itself sends. It has no To tag (RFC 3261
 // §17.2.1).
 func (s *Server) trying100() []byte {
-	return sip.NewResponse(s.request, 100, "", "").Bytes()
+	return sip.ResponseBytes(s.request, 100, "", "")
 }
 
 // end takes the transaction out of the tables; the machine is in Terminated.

@@ -30,15 +30,15 @@ func (l *Layer) refuse(f sip.Flow, m *sip.Message) {
 	l.refused.Add(1)
 	resp := sip.NewResponse(m, 503, "", l.tag(m))
 	resp.Append(sip.HRetryAfter, strconv.Itoa(retryAfter))
-	l.sendStateless(f, m, resp)
+	l.sendStateless(f, m, resp.Bytes())
 }
 
 // replyStateless answers a request without a transaction (RFC 3261 §8.2.7).
 func (l *Layer) replyStateless(f sip.Flow, m *sip.Message, status int, reason string) {
-	l.sendStateless(f, m, sip.NewResponse(m, status, reason, l.tag(m)))
+	l.sendStateless(f, m, sip.ResponseBytes(m, status, reason, l.tag(m)))
 }
 
 // sendStateless sends a response once. If it is lost, the request comes again.
-func (l *Layer) sendStateless(f sip.Flow, m, resp *sip.Message) {
-	_ = l.sender.Send(replyFlow(f, m.Via()), resp.Bytes())
+func (l *Layer) sendStateless(f sip.Flow, m *sip.Message, resp []byte) {
+	_ = l.sender.Send(replyFlow(f, m.Via()), resp)
 }

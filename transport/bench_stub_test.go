@@ -1,5 +1,0 @@
-package transport
-
-const idleServerEnv = "X"
-
-func idleServer() {}
