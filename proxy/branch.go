@@ -35,7 +35,7 @@ func (b *branch) start() {
 		p.waiting(func(ctx context.Context) {
 			flow, err := p.connect(ctx, &hop.uri)
 			if err != nil {
-				p.Logger.Info("next hop unreachable", "call-id", b.context.callID(), "host", hop.uri.Host, "error", err)
+				p.Logger.Info("next hop unreachable", "call-id", b.context.callID, "host", hop.uri.Host, "error", err)
 				b.unreachable()
 				return
 			}

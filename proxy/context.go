@@ -10,10 +10,13 @@ import (
 // responseContext is RFC 3261 §16.7's: it belongs to one server transaction and owns all
 // branches of its request and the choice among their responses.
 type responseContext struct {
-	proxy *Proxy
-	tx    *transaction.Server
+	proxy  *Proxy
+	tx     *transaction.Server
+	method sip.Method
+	callID string // for the log
 
-	// request is worked on by one goroutine at a time until forward, and by none after.
+	// request is worked on by one goroutine at a time until forward, read by the branches
+	// from then on, and let go with the last of them.
 	request request
 
 	mu       sync.Mutex
@@ -35,9 +38,6 @@ const (
 	reasonGone      = `SIP;cause=487;text="Caller gone"`
 )
 
-func (c *responseContext) method() sip.Method { return c.tx.Request().Method() }
-func (c *responseContext) callID() string     { return c.tx.Request().CallID() }
-
 // forward sends the request to its targets in parallel.
 func (c *responseContext) forward(targets []target) {
 	c.mu.Lock()
@@ -54,7 +54,7 @@ func (c *responseContext) forward(targets []target) {
 		c.branches[i].context, c.branches[i].target = c, targets[i]
 	}
 	c.mu.Unlock()
-	if c.method() == sip.INVITE {
+	if c.method == sip.INVITE {
 		// Before a branch can answer: a caller is to hear first that we have the request
 		// (RFC 3261 §16.2). The transaction sends no second one.
 		c.reply(100, "")
@@ -120,14 +120,16 @@ func (c *responseContext) closeBranch(b *branch) {
 	if !b.done {
 		b.done = true
 		b.stopTimer()
-		c.open--
+		if c.open--; c.open == 0 {
+			c.request = request{} // over UDP the transactions live on for 64*T1
+		}
 	}
 }
 
 // cancelPending forbids further branches and returns the pending ones, which the caller
 // cancels when it has let go of mu. Only an INVITE can be cancelled (RFC 3261 §9.1).
 func (c *responseContext) cancelPending(reason string) (pending []*transaction.Client) {
-	if c.cancelled || c.method() != sip.INVITE {
+	if c.cancelled || c.method != sip.INVITE {
 		return nil
 	}
 	c.cancelled, c.reason = true, reason
@@ -155,7 +157,7 @@ func (c *responseContext) Cancel(_ *transaction.Server, cancel *sip.Message) {
 // Error hears that the caller's flow is gone, so that nobody is left to answer, or that no
 // ACK came, which is the caller's fault.
 func (c *responseContext) Error(_ *transaction.Server, err error) {
-	c.proxy.Logger.Debug("upstream lost", "call-id", c.callID(), "error", err)
+	c.proxy.Logger.Debug("upstream lost", "call-id", c.callID, "error", err)
 	c.abandon(reasonGone)
 }
 
@@ -170,14 +172,14 @@ func (c *responseContext) abandon(reason string) {
 // more it is dropped (§16.9).
 func (c *responseContext) respond(m *sip.Message) {
 	if err := c.tx.Respond(m); err != nil {
-		c.proxy.Logger.Debug("response not sent", "call-id", c.callID(), "status", m.Status(), "error", err)
+		c.proxy.Logger.Debug("response not sent", "call-id", c.callID, "status", m.Status(), "error", err)
 	}
 }
 
 // reply is respond for a response of our own that nothing is added to.
 func (c *responseContext) reply(status int, reason string) {
 	if err := c.tx.Reply(status, reason); err != nil {
-		c.proxy.Logger.Debug("response not sent", "call-id", c.callID(), "status", status, "error", err)
+		c.proxy.Logger.Debug("response not sent", "call-id", c.callID, "status", status, "error", err)
 	}
 }
 

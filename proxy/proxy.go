@@ -126,11 +126,12 @@ func (p *Proxy) OwnDomain(host string) bool {
 
 // Request processes a request that opened a server transaction, any but ACK and CANCEL.
 func (p *Proxy) Request(tx *transaction.Server) {
-	c := &responseContext{proxy: p, tx: tx}
+	m := tx.Request()
+	c := &responseContext{proxy: p, tx: tx, method: methodOf(m), callID: strings.Clone(m.CallID())}
 	r := &c.request
-	r.flow, r.msg, r.shared = tx.Flow(), tx.Request(), true
+	r.flow, r.msg, r.shared = tx.Flow(), m, true
 	r.loop = p.loopHash(r.msg) // of what was received, before anything is popped
-	if r.msg.Method() == sip.INVITE {
+	if c.method == sip.INVITE {
 		tx.Handle(c) // a CANCEL may come while we look around
 	}
 	if err := p.examine(r); err != nil {
@@ -142,6 +143,15 @@ func (p *Proxy) Request(tx *transaction.Server) {
 		return
 	}
 	p.authorize(c, func() { p.findTargets(c) })
+}
+
+// methodOf is the request's method; that of an INVITE, whose context lives on, is no part of
+// the message.
+func methodOf(m *sip.Message) sip.Method {
+	if m.Method() == sip.INVITE {
+		return sip.INVITE
+	}
+	return m.Method()
 }
 
 // examine validates a request and takes off the Routes that lead to us.

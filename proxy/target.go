@@ -119,7 +119,7 @@ func absent(exists bool) error {
 }
 
 func (p *Proxy) storeFailed(c *responseContext, aor string, err error) {
-	p.Logger.Warn("location service failed", "aor", aor, "call-id", c.callID(), "error", err)
+	p.Logger.Warn("location service failed", "aor", aor, "call-id", c.callID, "error", err)
 	c.reject(&replyError{status: 503, edit: func(m *sip.Message) { m.Append(sip.HRetryAfter, "5") }})
 }
 

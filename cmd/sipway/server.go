@@ -62,6 +62,7 @@ func newServer(cfg *config.Config, st store.Store, log *slog.Logger) (*server, e
 		return nil, err
 	}
 	go s.registrar.Run(s.run)
+	go manageMemory(s.run)
 	return s, nil
 }
 

@@ -1,6 +1,8 @@
 package transaction
 
 import (
+	"strings"
+
 	"github.com/sipway/sipway/sip"
 )
 
@@ -49,7 +51,7 @@ type clientMachine interface {
 }
 
 func newClient(l *Layer, f sip.Flow, m *sip.Message, h ClientHandler) *Client {
-	c := &Client{handler: h, branch: m.Via().Branch, method: m.Method()}
+	c := &Client{handler: h, branch: strings.Clone(m.Via().Branch), method: intern(m.Method())}
 	c.layer, c.flow = l, f
 	c.last = m.Bytes()
 	if c.method == sip.INVITE {
@@ -168,15 +170,19 @@ func (c *Client) tell() {
 	for {
 		c.mu.Lock()
 		e, ok := c.events.take()
+		h := c.handler
+		if !ok && c.state == completed && c.method != sip.INVITE {
+			c.handler = nil // it hears no more, and need not be held until Timer K
+		}
 		c.mu.Unlock()
 		switch {
 		case !ok:
 			return
-		case c.handler == nil:
+		case h == nil:
 		case e.err != nil:
-			c.handler.Error(c, e.err)
+			h.Error(c, e.err)
 		default:
-			c.handler.Response(c, e.m)
+			h.Response(c, e.m)
 		}
 	}
 }

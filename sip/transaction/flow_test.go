@@ -86,7 +86,7 @@ func TestRedialAddr(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := sip.Flow{Transport: test.transport, Local: here, Remote: netip.MustParseAddrPort("192.0.2.1:6000")}
-		addr, ok := redialAddr(f, &via)
+		addr, ok := redialAddr(f, via.Host, via.Port)
 		if ok != (test.want != "") || ok && addr.String() != test.want {
 			t.Errorf("%s %s: %v, %v", test.transport, test.sentBy, addr, ok)
 		}

@@ -3,6 +3,7 @@ package transaction
 import (
 	"hash/maphash"
 	"strconv"
+	"strings"
 
 	"github.com/sipway/sipway/sip"
 )
@@ -78,23 +79,60 @@ func (h hasher) server(r *request) uint64 {
 	return h.number(sum, uint64(r.CSeq().Seq))
 }
 
+// identity is what a server transaction keeps of its request to be matched by. It shares
+// no memory with the message: over UDP it outlives the answer by 64*T1.
+type identity struct {
+	branch, host string
+	port         uint16
+	method       sip.Method
+	// legacy is the request itself where its branch does not identify it (RFC 3261
+	// §17.2.3, the rules for RFC 2543).
+	legacy *sip.Message
+}
+
+func newIdentity(m *sip.Message) identity {
+	v := m.Via()
+	text := v.Branch + v.Host
+	id := identity{text[:len(v.Branch)], text[len(v.Branch):], v.Port, intern(m.Method()), nil}
+	if !v.HasMagicCookie() {
+		id.legacy = m
+	}
+	return id
+}
+
+// intern returns a method that shares no memory with a message.
+func intern(m sip.Method) sip.Method {
+	switch m {
+	case sip.INVITE:
+		return sip.INVITE
+	case sip.BYE:
+		return sip.BYE
+	case sip.REGISTER:
+		return sip.REGISTER
+	case sip.OPTIONS:
+		return sip.OPTIONS
+	case sip.CANCEL:
+		return sip.CANCEL
+	}
+	return sip.Method(strings.Clone(string(m)))
+}
+
 // matches is RFC 3261 §17.2.3. Beyond what it asks for, a request has to come over the same
 // stream flow or from the same UDP address: the branches of browsers are numbers of seven
 // digits and all their sent-by are made up.
 func (s *Server) matches(r *request) bool {
-	v, w := r.Via(), s.request.Via()
-	if v.Branch != w.Branch || v.Host != w.Host || v.Port != w.Port ||
-		r.method != s.request.Method() || !sameSource(r.flow, s.flow) {
+	v, id := r.Via(), &s.id
+	if v.Branch != id.branch || v.Host != id.host || v.Port != id.port ||
+		r.method != id.method || !sameSource(r.flow, s.flow) {
 		return false
 	}
-	if v.HasMagicCookie() {
-		return true
-	}
-	return r.RequestURI() == s.request.RequestURI() &&
-		r.toTag == s.request.ToTag() &&
-		r.FromTag() == s.request.FromTag() &&
-		r.CallID() == s.request.CallID() &&
-		r.CSeq().Seq == s.request.CSeq().Seq
+	m := id.legacy
+	return m == nil ||
+		r.RequestURI() == m.RequestURI() &&
+			r.toTag == m.ToTag() &&
+			r.FromTag() == m.FromTag() &&
+			r.CallID() == m.CallID() &&
+			r.CSeq().Seq == m.CSeq().Seq
 }
 
 func sameSource(f, g sip.Flow) bool {

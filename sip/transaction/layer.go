@@ -264,7 +264,7 @@ func (l *Layer) removeClient(c *Client) {
 }
 
 func (s *Server) kind() machine {
-	if s.request.Method() == sip.INVITE {
+	if s.id.method == sip.INVITE {
 		return inviteServers
 	}
 	return servers

@@ -40,18 +40,17 @@ func multicast(v *sip.Via) (netip.Addr, bool) {
 	return group, err == nil && group.IsMulticast()
 }
 
-// redialAddr returns the address to connect to when the flow of a request has closed before
-// its response (RFC 3261 §18.2.2). A WebSocket client can't be connected to (RFC 7118 §5.2),
+// redialAddr returns the address to connect to when the flow of a request with this sent-by
+// has closed before its response (RFC 3261 §18.2.2). A WebSocket client can't be connected to (RFC 7118 §5.2),
 // whatever transport its request was forwarded by: its sent-by is no host at all.
-func redialAddr(f sip.Flow, v *sip.Via) (netip.AddrPort, bool) {
+func redialAddr(f sip.Flow, host string, port uint16) (netip.AddrPort, bool) {
 	if f.Transport != sip.TCP && f.Transport != sip.TLS {
 		return netip.AddrPort{}, false
 	}
 	const invalid = ".invalid"
-	if n := len(v.Host) - len(invalid); n >= 0 && strings.EqualFold(v.Host[n:], invalid) {
+	if n := len(host) - len(invalid); n >= 0 && strings.EqualFold(host[n:], invalid) {
 		return netip.AddrPort{}, false
 	}
-	port := v.Port
 	if port == 0 {
 		port = f.Transport.DefaultPort()
 	}
@@ -84,7 +83,7 @@ func (s *Server) route(b []byte) (f sip.Flow, now bool) {
 // divert tries another way for a response that could not be sent. The error matches
 // ErrTransport and says that there is none.
 func (s *Server) divert(b []byte, cause error) error {
-	addr, ok := redialAddr(s.flow, s.request.Via())
+	addr, ok := redialAddr(s.flow, s.id.host, s.id.port)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

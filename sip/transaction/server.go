@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sipway/sipway/sip"
@@ -29,7 +30,8 @@ type ServerHandler interface {
 type Server struct {
 	transaction
 	chain   link[*Server]
-	request *sip.Message
+	id      identity
+	request atomic.Pointer[sip.Message] // nil once it has its final response
 	reply   sip.Flow      // where responses go
 	arrived time.Duration // on the layer's clock
 	machine serverMachine
@@ -58,11 +60,12 @@ type serverMachine interface {
 }
 
 func newServer(l *Layer, f sip.Flow, m *sip.Message) *Server {
-	s := &Server{request: m, reply: replyFlow(f, m.Via()), arrived: l.clock.now()}
+	s := &Server{id: newIdentity(m), reply: replyFlow(f, m.Via()), arrived: l.clock.now()}
 	s.layer, s.flow = l, f
+	s.request.Store(m)
 	// What arrives before the user has seen the request waits until it has.
 	s.events.telling = true
-	if m.Method() == sip.INVITE {
+	if s.id.method == sip.INVITE {
 		s.machine = (*inviteServer)(s)
 		s.state = proceeding
 	} else {
@@ -72,8 +75,10 @@ func newServer(l *Layer, f sip.Flow, m *sip.Message) *Server {
 	return s
 }
 
-// Request returns the request, which must not be modified.
-func (s *Server) Request() *sip.Message { return s.request }
+// Request returns the request, which must not be modified. Once the final response has been
+// sent it is nil: over UDP a transaction lives on for 64*T1, and is not to hold the message
+// for so long.
+func (s *Server) Request() *sip.Message { return s.request.Load() }
 
 // Flow returns the flow that the request arrived on.
 func (s *Server) Flow() sip.Flow { return s.flow }
@@ -97,16 +102,24 @@ func (s *Server) Handle(h ServerHandler) {
 // the standard phrase. The To tag is the same for every response to this request and for
 // the one to its CANCEL (RFC 3261 §9.2).
 func (s *Server) NewResponse(status int, reason string) *sip.Message {
-	return sip.NewResponse(s.request, status, reason, s.layer.tag(s.request))
+	req := s.request.Load()
+	if req == nil { // answered, so that Respond will send nothing
+		req = sip.NewRequest(s.id.method, "")
+	}
+	return sip.NewResponse(req, status, reason, s.layer.tag(req))
 }
 
 // Reply is Respond with a response of NewResponse, at less cost.
 func (s *Server) Reply(status int, reason string) error {
-	tag := s.request.ToTag()
-	if tag == "" {
-		tag = s.layer.tag(s.request)
+	req := s.request.Load()
+	if req == nil {
+		return ErrAnswered
 	}
-	return s.respond(status, sip.ResponseBytes(s.request, status, reason, tag), tag)
+	tag := req.ToTag()
+	if tag == "" {
+		tag = s.layer.tag(req)
+	}
+	return s.respond(status, sip.ResponseBytes(req, status, reason, tag), tag)
 }
 
 // Respond sends a response. Its bytes are taken at once; m is the caller's again.
@@ -133,8 +146,11 @@ func (s *Server) respond(status int, b []byte, toTag string) error {
 		s.mu.Unlock()
 		return err
 	}
-	if status >= 200 && !s.request.Via().HasMagicCookie() {
-		s.ackTag = strings.Clone(toTag)
+	if status >= 200 {
+		s.request.Store(nil)
+		if s.id.legacy != nil {
+			s.ackTag = strings.Clone(toTag)
+		}
 	}
 	return s.finish(do)
 }
@@ -255,7 +271,7 @@ func (s *Server) tell() {
 // trying100 is the 100 that the transaction itself sends. It has no To tag (RFC 3261
 // §17.2.1).
 func (s *Server) trying100() []byte {
-	return sip.ResponseBytes(s.request, 100, "", "")
+	return sip.ResponseBytes(s.request.Load(), 100, "", "")
 }
 
 // end takes the transaction out of the tables; the machine is in Terminated.
@@ -268,7 +284,7 @@ func (s *Server) end() {
 // WebSocket is then gone for good, as it can't be connected to; over TCP and TLS it may be
 // reached by a new connection.
 func (s *Server) hangsOnFlow() bool {
-	return s.flow.Transport.WebSocket() && s.request.Method() == sip.INVITE
+	return s.flow.Transport.WebSocket() && s.id.method == sip.INVITE
 }
 
 func (s *Server) link() *link[*Server] { return &s.chain }

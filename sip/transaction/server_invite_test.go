@@ -48,14 +48,23 @@ func reachServer(method sip.Method, f sip.Flow) func(*rig, state) subject {
 
 func (r *rig) reply(tx *Server, status int) {
 	r.t.Helper()
-	if err := tx.Reply(status, ""); err != nil {
+	if err := r.answer(tx, status); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
+// answer is Reply, but for a further 2xx, which the user passes as a message: the
+// transaction doesn't hold the request any more.
+func (r *rig) answer(tx *Server, status int) error {
+	if tx.Request() != nil || status < 200 || status >= 300 {
+		return tx.Reply(status, "")
+	}
+	return tx.Respond(sip.NewResponse(newRequest(r.t, sip.INVITE, tx.Flow(), "z9hG4bKs"), status, "", "tag"))
+}
+
 func (r *rig) fireServer(tx *Server, event string) {
 	respond := func(status int) {
-		if err := tx.Reply(status, ""); errors.Is(err, ErrAnswered) {
+		if err := r.answer(tx, status); errors.Is(err, ErrAnswered) {
 			r.note("answered")
 		} else if err != nil {
 			r.note("%s", errWord(err))
