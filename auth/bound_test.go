@@ -31,13 +31,13 @@ func TestBound(t *testing.T) {
 		if !a.Bound(browser, alice) || a.Bound(browser, "bob@"+domain) || a.Bound(other, alice) {
 			t.Error("believed is who has registered, and only there")
 		}
-		time.Sleep(59 * time.Second)
+		<-time.After(59 * time.Second)
 		a.Bind(browser, alice, time.Now().Add(time.Minute)) // a refresh
-		time.Sleep(59 * time.Second)
+		<-time.After(59 * time.Second)
 		if !a.Bound(browser, alice) {
 			t.Error("not believed after a refresh")
 		}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		if a.Bound(browser, alice) {
 			t.Error("believed though the binding has expired")
 		}
@@ -150,7 +150,7 @@ func TestBoundIsBounded(t *testing.T) {
 		if !a.Bound(browser, aor(0)) || a.Bound(browser, aor(maxBound)) {
 			t.Error("who came first stays")
 		}
-		time.Sleep(2 * time.Minute) // the places of those whose binding is over are free
+		<-time.After(2 * time.Minute) // the places of those whose binding is over are free
 		a.Bind(browser, aor(maxBound), time.Now().Add(time.Minute))
 		if n := len(a.bound.byFlow[browser.ID]); n != 1 || !a.Bound(browser, aor(maxBound)) {
 			t.Errorf("%d users are kept", n)

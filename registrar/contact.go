@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,32 +32,31 @@ func (q *request) readContacts() *refusal {
 	if len(contacts) > 2*q.cfg.MaxContacts { // all there may be replaced by as many
 		return tooMany()
 	}
-	proto, refused := q.prototype()
+	path, refused := q.path()
 	if refused != nil {
 		return refused
 	}
-	ifNotSaid := q.expiresHeader()
-	outbound := q.outbound()
-	adds, flows := 0, 0
+	userAgent, _ := q.msg.Get(sip.HUserAgent)
+	flows := 0
 	q.update.Bindings = q.first[:0]
 	for i := range contacts {
-		b := proto
-		if refused := q.bind(&b, &contacts[i], ifNotSaid, outbound); refused != nil {
+		q.update.Bindings = append(q.update.Bindings, store.Binding{
+			Path: path, UserAgent: userAgent,
+			Flow: q.tx.Flow(), Node: q.cfg.Node, Epoch: q.cfg.Epoch,
+		})
+		b := &q.update.Bindings[i]
+		if refused := q.bind(b, &contacts[i]); refused != nil {
 			return refused
 		}
 		if b.Expires.After(q.now) {
-			adds++
-			if b.RegID > 0 {
-				flows++
-			}
+			q.adds++
+			flows += min(b.RegID, 1)
 		}
-		q.update.Bindings = append(q.update.Bindings, b)
 	}
-	if flows > 0 && adds > 1 {
+	if flows > 0 && q.adds > 1 {
 		// RFC 5626 §6: a flow is registered by a request of its own.
 		return &refusal{status: 400, reason: "More Than One Contact with reg-id"}
 	}
-	q.adds = adds > 0
 	return nil
 }
 
@@ -67,19 +67,6 @@ func (q *request) removeAll(contacts int) *refusal {
 	}
 	q.update.RemoveAll = true
 	return nil
-}
-
-// prototype returns what all bindings of the request have in common.
-func (q *request) prototype() (store.Binding, *refusal) {
-	path, refused := q.path()
-	if refused != nil {
-		return store.Binding{}, refused
-	}
-	userAgent, _ := q.msg.Get(sip.HUserAgent)
-	return store.Binding{
-		Path: path, UserAgent: userAgent,
-		Flow: q.tx.Flow(), Node: q.cfg.Node, Epoch: q.cfg.Epoch,
-	}, nil
 }
 
 // path returns the path vector in its order (RFC 3327 §5.3). A client that does not say
@@ -93,14 +80,7 @@ func (q *request) path() (string, *refusal) {
 			return "", badHeader(err)
 		}
 	}
-	path := ""
-	for line := range q.msg.Lines(sip.HPath) {
-		if path != "" {
-			path += ", "
-		}
-		path += line
-	}
-	return path, nil
+	return strings.Join(slices.Collect(q.msg.Lines(sip.HPath)), ", "), nil
 }
 
 // expiresHeader returns the interval, in seconds, of contacts that name none (step 7).
@@ -118,7 +98,7 @@ func (q *request) expiresHeader() uint32 {
 // outbound reports whether reg-id means something: whoever the client has its connection
 // to, we or an edge proxy that says so in its Path, keeps flows (RFC 5626 §6).
 func (q *request) outbound() bool {
-	if q.firstHop() {
+	if q.direct {
 		return true
 	}
 	for a, err := range q.msg.Addresses(sip.HPath) {
@@ -131,14 +111,14 @@ func (q *request) outbound() bool {
 }
 
 // bind is step 7 for one contact: it fills in the binding.
-func (q *request) bind(b *store.Binding, c *sip.Contact, ifNotSaid uint32, outbound bool) *refusal {
+func (q *request) bind(b *store.Binding, c *sip.Contact) *refusal {
 	uri, err := sip.ParseURI(c.URI)
 	if err != nil {
 		return &refusal{status: 400, reason: "Bad Contact"}
 	}
 	seconds, said := c.Expires()
 	if !said {
-		seconds = ifNotSaid
+		seconds = q.expiresHeader()
 	}
 	granted, refused := q.grant(seconds)
 	if refused != nil {
@@ -153,8 +133,8 @@ func (q *request) bind(b *store.Binding, c *sip.Contact, ifNotSaid uint32, outbo
 	b.Q = c.Q()
 	b.Methods, _ = c.Params.Get("methods")
 	b.Instance = c.Instance()
-	if outbound && b.Instance != "" {
-		b.RegID = c.RegID() // without an instance it is ignored (RFC 5626 §6)
+	if b.Instance != "" && q.outbound() { // else reg-id is ignored (RFC 5626 §6)
+		b.RegID = c.RegID()
 	}
 	b.Key = bindingKey(b, &uri)
 	return nil
@@ -172,20 +152,34 @@ func (q *request) grant(seconds uint32) (time.Duration, *refusal) {
 // withoutExpires returns the contact's parameters but for expires, which the registrar
 // sets; what is left keeps its bytes. Mostly expires stands last, and nothing is copied.
 func withoutExpires(params string) string {
-	const name = "expires"
+	var kept []byte
+	from := 0 // where what is to be kept, and is not yet in kept, begins
 	for i := 0; i < len(params); {
 		end := paramEnd(params, i+1)
-		p := strings.TrimLeft(params[i+1:end], " \t")
-		if len(p) >= len(name) && strings.EqualFold(p[:len(name)], name) &&
-			(len(p) == len(name) || strings.IndexByte("= \t", p[len(name)]) >= 0) {
-			if end == len(params) {
+		if isExpires(params[i+1 : end]) {
+			if from == 0 && end == len(params) {
 				return params[:i]
 			}
-			return withoutExpires(params[:i] + params[end:])
+			kept = append(kept, params[from:i]...)
+			from = end
 		}
 		i = end
 	}
-	return params
+	if from == 0 {
+		return params
+	}
+	return string(append(kept, params[from:]...))
+}
+
+// isExpires reports whether a parameter, written "name=value" or "name", is expires.
+func isExpires(param string) bool {
+	const (
+		name       = "expires"
+		whiteSpace = " \t\r\n"
+	)
+	param = strings.TrimLeft(param, whiteSpace)
+	return len(param) >= len(name) && strings.EqualFold(param[:len(name)], name) &&
+		(len(param) == len(name) || strings.IndexByte("="+whiteSpace, param[len(name)]) >= 0)
 }
 
 // paramEnd returns the index of the first ';' of s from i on that stands in no quoted

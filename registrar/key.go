@@ -60,26 +60,23 @@ func appendCanonical(b []byte, u *sip.URI) []byte {
 	return appendParams(b, u.Params)
 }
 
-// param is a URI parameter as written.
-type param struct{ name, value string }
-
-// appendParams writes parameters in the order of their names, all in lower case.
+// appendParams writes parameters in lower case and in order.
 func appendParams(b []byte, params sip.Params) []byte {
-	var room [8]param
-	list := room[:0]
+	begin, n := len(b), 0
 	for name, value := range params.All() {
-		if !strings.EqualFold(name, "ob") {
-			list = append(list, param{name, value})
+		if strings.EqualFold(name, "ob") {
+			continue
+		}
+		n++
+		b = appendUnescaped(append(b, ';'), name, true)
+		if value != "" {
+			b = appendUnescaped(append(b, '='), value, true)
 		}
 	}
-	slices.SortStableFunc(list, func(p, q param) int {
-		return strings.Compare(strings.ToLower(p.name), strings.ToLower(q.name))
-	})
-	for _, p := range list {
-		b = appendUnescaped(append(b, ';'), p.name, true)
-		if p.value != "" {
-			b = appendUnescaped(append(b, '='), p.value, true)
-		}
+	if n > 1 {
+		list := strings.Split(string(b[begin:]), ";") // no other ';' is left without an escape
+		slices.Sort(list)
+		b = append(b[:begin], strings.Join(list, ";")...)
 	}
 	return b
 }

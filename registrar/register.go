@@ -23,7 +23,8 @@ type request struct {
 	user     string // of the AOR, without escapes
 	update   store.Update
 	first    [1]store.Binding // room for the usual one contact
-	adds     bool             // the update binds something
+	adds     int              // how many contacts the update binds
+	direct   bool             // the request came straight from the user agent
 }
 
 // Request processes a REGISTER for a domain of ours.
@@ -43,6 +44,10 @@ func (r *Registrar) Request(tx *transaction.Server) {
 
 // checkDomain is step 1: do we have bindings for the domain of the Request-URI?
 func (q *request) checkDomain() *refusal {
+	var ours bool
+	if q.domain, ours = q.uris[q.msg.RequestURI()]; ours {
+		return nil
+	}
 	uri, err := q.msg.URI()
 	if err != nil {
 		return &refusal{status: 400, reason: "Bad Request-URI"}
@@ -50,7 +55,6 @@ func (q *request) checkDomain() *refusal {
 	if !uri.IsSIP() {
 		return &refusal{status: 416} // RFC 3261 §8.2.2.1
 	}
-	var ours bool
 	if q.domain, ours = q.ownDomain(uri.Host); !ours {
 		return &refusal{status: 404, reason: "Domain Not Served Here"}
 	}
@@ -85,7 +89,7 @@ func (q *request) authenticated(d auth.Decision) {
 		q.sent(auth.Reject(q.tx, d))
 		return
 	}
-	q.decision = d
+	q.decision, q.direct = d, q.firstHop()
 	err := q.checkAOR()
 	if err == nil {
 		err = q.checkOwner()
@@ -108,7 +112,7 @@ func (q *request) authenticated(d auth.Decision) {
 
 // checkAOR is step 5: the AOR of the To header field must be one of the domain. It is
 // brought into its canonical form: no parameters, no escapes. A sips AOR is the same as
-// the sip one (RFC 5630 §3.3); a tel URI is no AOR (RFC 3261 §10.2).
+// the sip one (RFC 5630 §4.1); a tel URI is no AOR (RFC 3261 §10.2).
 func (q *request) checkAOR() *refusal {
 	to, err := sip.ParseURI(q.msg.To().URI)
 	if err != nil {
@@ -152,7 +156,7 @@ func (q *request) commit(ctx context.Context) {
 		return
 	}
 	f := q.tx.Flow()
-	bindsFlow := q.adds && f.ID != 0
+	bindsFlow := q.adds > 0 && f.ID != 0
 	if bindsFlow {
 		q.index.add(f.ID, q.update.AOR)
 	}
@@ -216,7 +220,7 @@ func (q *request) dropUnreachable(ctx context.Context) bool {
 // bindFlow lets the user be believed on the connection for as long as a binding over it
 // lives.
 func (q *request) bindFlow(f sip.Flow, bindings []store.Binding) {
-	if f.ID == 0 || q.decision.Outcome != auth.Authenticated || !q.firstHop() {
+	if f.ID == 0 || q.decision.Outcome != auth.Authenticated || !q.direct {
 		return
 	}
 	var until time.Time

@@ -76,6 +76,7 @@ type Flows interface {
 type Registrar struct {
 	cfg     Config
 	domains map[string]string // each in lower case, by itself
+	uris    map[string]string // the same by the Request-URI that clients write for it
 	store   store.Store
 	auth    *auth.Authenticator
 	flows   Flows
@@ -84,6 +85,7 @@ type Registrar struct {
 	voids voidQueue
 	tasks tasks
 	alarm alarm // of failures of the store
+	date  dateText
 }
 
 // New returns a registrar. [Registrar.Run] is for its housekeeping.
@@ -92,11 +94,12 @@ func New(cfg Config, st store.Store, a *auth.Authenticator, flows Flows) *Regist
 	r := &Registrar{
 		cfg:     cfg,
 		domains: make(map[string]string, len(cfg.Domains)),
+		uris:    make(map[string]string, len(cfg.Domains)),
 		store:   st, auth: a, flows: flows,
 	}
 	for _, d := range cfg.Domains {
 		d = strings.ToLower(d)
-		r.domains[d] = d
+		r.domains[d], r.uris["sip:"+d] = d, d
 	}
 	r.index.flows = make(map[uint64]*flowAORs)
 	r.tasks.init()

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sipway/sipway/auth"
@@ -16,8 +18,24 @@ import (
 // supported are the extensions that a REGISTER may require.
 const supported = "path"
 
-// dateFormat is SIP-date of RFC 3261 §25.1; the time is in UTC.
-const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT"
+// dateText writes times as SIP-date (RFC 3261 §25.1), each second once.
+type dateText struct {
+	last atomic.Pointer[secondText]
+}
+
+type secondText struct {
+	second int64
+	text   string
+}
+
+func (d *dateText) at(t time.Time) string {
+	if last := d.last.Load(); last != nil && last.second == t.Unix() {
+		return last.text
+	}
+	fresh := &secondText{t.Unix(), t.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")}
+	d.last.Store(fresh)
+	return fresh.text
+}
 
 // refusal is a response other than 200.
 type refusal struct {
@@ -89,8 +107,7 @@ func (q *request) ok(bindings []store.Binding) {
 		m.Append(sip.HPath, path) // RFC 3327 §5.3
 	}
 	m.Append(sip.HSupported, supported)
-	var date [len(dateFormat)]byte
-	m.Append(sip.HDate, string(q.now.UTC().AppendFormat(date[:0], dateFormat)))
+	m.Append(sip.HDate, q.date.at(q.now))
 	q.sent(q.tx.Respond(m))
 }
 
@@ -103,17 +120,22 @@ func (q *request) contacts(bindings []store.Binding) string {
 	for i := range bindings {
 		size += len(bindings[i].Contact) + len(bindings[i].Params) + around
 	}
-	list := make([]byte, 0, size)
+	var list strings.Builder
+	list.Grow(size)
 	for i := range bindings {
 		b := &bindings[i]
 		if i > 0 {
-			list = append(list, ", "...)
+			list.WriteString(", ")
 		}
-		list = append(append(append(list, '<'), b.Contact...), '>')
-		list = append(append(list, b.Params...), ";expires="...)
-		list = strconv.AppendInt(list, q.remaining(b), 10)
+		list.WriteByte('<')
+		list.WriteString(b.Contact)
+		list.WriteByte('>')
+		list.WriteString(b.Params)
+		list.WriteString(";expires=")
+		var digits [20]byte
+		list.Write(strconv.AppendInt(digits[:0], q.remaining(b), 10))
 	}
-	return string(list)
+	return list.String()
 }
 
 // remaining is the time, in seconds, that a client is told its binding has left: less than
