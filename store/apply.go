@@ -59,7 +59,14 @@ func Apply(current []Binding, u Update) (Result, error) {
 		return Result{Removed: len(live)}, nil
 	}
 
-	next := make([]Binding, len(live), len(live)+len(u.Bindings))
+	// The result is kept for long, so it has room for what is new and no more.
+	fresh := 0
+	for i := range u.Bindings {
+		if index(live, u.Bindings[i].Key) < 0 {
+			fresh++
+		}
+	}
+	next := make([]Binding, len(live), len(live)+fresh)
 	copy(next, live)
 	for i := range u.Bindings {
 		b := u.Bindings[i]

@@ -202,24 +202,32 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (int, error
 }
 
 // sweepShard removes up to limit expired bindings of a shard; more means that it stopped
-// because of the limit.
+// because of the limit. It searches without keeping readers out.
 func (s *Store) sweepShard(sh *shard, now time.Time, limit int) (n int, more bool) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	for aor, bindings := range sh.bindings {
-		next := store.Without(bindings, func(b *store.Binding) bool {
-			if b.Live(now) || n >= limit {
+	for _, aor := range sh.expired(now, limit) {
+		n += s.filter(aor, func(b *store.Binding) bool {
+			if b.Live(now) || limit == 0 {
 				return false
 			}
-			n++
+			limit--
 			return true
 		})
-		if len(next) < len(bindings) {
-			s.set(sh, aor, next)
+	}
+	return n, limit == 0
+}
+
+// expired returns up to limit AORs with an expired binding.
+func (sh *shard) expired(now time.Time, limit int) []string {
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	var aors []string
+	for aor, bindings := range sh.bindings {
+		if len(aors) == limit {
+			break
 		}
-		if n >= limit {
-			return n, true
+		if slices.ContainsFunc(bindings, func(b store.Binding) bool { return !b.Live(now) }) {
+			aors = append(aors, aor)
 		}
 	}
-	return n, false
+	return aors
 }

@@ -14,8 +14,9 @@ import (
 	"github.com/sipway/sipway/store"
 )
 
-// shards is the number of independently locked parts of the bindings.
-const shards = 64
+// shards is the number of independently locked parts of the bindings: enough that counting
+// or sweeping one of them, with a million bindings in all, holds it for a moment only.
+const shards = 256
 
 // Store is a store in memory.
 //

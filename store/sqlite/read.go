@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/sipway/sipway/store"
@@ -17,7 +18,8 @@ type readStatements struct {
 const bindingsOfAOR = `SELECT ` + bindingColumns + ` FROM binding WHERE aor = ? ORDER BY created, id`
 
 func (q *readStatements) prepare(ctx context.Context, db *sql.DB) error {
-	return prepareAll(ctx, db, map[**sql.Stmt]string{
+	// A pool closes its statements with itself.
+	_, err := prepareAll(ctx, db, map[**sql.Stmt]string{
 		&q.bindings: bindingsOfAOR,
 		&q.list: `SELECT ` + bindingColumns + ` FROM binding
 			WHERE (aor, key) > (?, ?) AND aor < ? AND aor GLOB ? AND expires > ?
@@ -27,6 +29,7 @@ func (q *readStatements) prepare(ctx context.Context, db *sql.DB) error {
 		&q.users: `SELECT name, domain, ha1_md5, ha1_sha256 FROM user
 			WHERE (domain, name) > (?, ?) ORDER BY domain, name LIMIT ?`,
 	})
+	return err
 }
 
 // preparer is a *sql.DB or a *sql.Conn.
@@ -34,14 +37,25 @@ type preparer interface {
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
-func prepareAll(ctx context.Context, p preparer, queries map[**sql.Stmt]string) error {
+// prepareAll prepares the statements and returns all of them.
+func prepareAll(ctx context.Context, p preparer, queries map[**sql.Stmt]string) ([]*sql.Stmt, error) {
+	all := make([]*sql.Stmt, 0, len(queries))
 	for stmt, query := range queries {
 		var err error
 		if *stmt, err = p.PrepareContext(ctx, query); err != nil {
-			return err
+			return nil, errors.Join(err, closeAll(all))
 		}
+		all = append(all, *stmt)
 	}
-	return nil
+	return all, nil
+}
+
+func closeAll(stmts []*sql.Stmt) error {
+	var err error
+	for _, stmt := range stmts {
+		err = errors.Join(err, stmt.Close())
+	}
+	return err
 }
 
 // Lookup implements [store.Locations].

@@ -24,6 +24,7 @@ type writer struct {
 	db   *sql.DB // one connection
 	conn *sql.Conn
 	stmt writeStatements
+	open []*sql.Stmt // all of stmt: closing a *sql.Conn closes none of them
 
 	// version is PRAGMA data_version when it was last looked at. For one connection it
 	// changes with the commits of all others.
@@ -67,7 +68,7 @@ func (w *writer) connect(ctx context.Context) error {
 		return err
 	}
 	q := &w.stmt
-	err = prepareAll(ctx, conn, map[**sql.Stmt]string{
+	open, err := prepareAll(ctx, conn, map[**sql.Stmt]string{
 		&q.begin:    `BEGIN IMMEDIATE`,
 		&q.commit:   `COMMIT`,
 		&q.rollback: `ROLLBACK`,
@@ -89,12 +90,12 @@ func (w *writer) connect(ctx context.Context) error {
 		&q.secret:     `SELECT value FROM secret WHERE name = ?`,
 	})
 	if err == nil {
-		err = w.stmt.version.QueryRowContext(ctx).Scan(&w.version)
+		err = q.version.QueryRowContext(ctx).Scan(&w.version)
 	}
 	if err != nil {
-		return errors.Join(err, conn.Close())
+		return errors.Join(err, closeAll(open), conn.Close())
 	}
-	w.conn = conn
+	w.conn, w.open = conn, open
 	return nil
 }
 
@@ -105,13 +106,13 @@ func (w *writer) disconnect() error {
 	}
 	conn := w.conn
 	w.conn = nil
-	// A connection that reports itself as bad is closed with its statements and does not
-	// go back into the pool.
-	err := conn.Raw(func(any) error { return driver.ErrBadConn })
-	if errors.Is(err, driver.ErrBadConn) {
-		return nil
+	err := closeAll(w.open)
+	// A connection that reports itself as bad does not go back into the pool.
+	raw := conn.Raw(func(any) error { return driver.ErrBadConn })
+	if errors.Is(raw, driver.ErrBadConn) {
+		raw = nil
 	}
-	return err
+	return errors.Join(err, raw)
 }
 
 func (w *writer) close() error {
@@ -154,9 +155,8 @@ func (w *writer) begin() error {
 		}
 	}
 	ctx := context.Background()
-	if err := w.disconnect(); err != nil {
-		return unavailable(ctx, err)
-	}
+	// Closing what is broken may fail; what matters is whether the next one works.
+	_ = w.disconnect()
 	if err := w.connect(ctx); err != nil {
 		return unavailable(ctx, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -137,7 +138,7 @@ func testConcurrentOneAOR(t *testing.T, s store.Store) {
 // testReadYourWrites: once Register has returned, no look-up, from memory or not, says
 // anything older, however many others read the same AOR at the same time.
 func testReadYourWrites(t *testing.T, s store.Store) {
-	const writers, rounds = 4, 60
+	const writers, rounds = 4, 40
 	ctx, cancel := context.WithCancel(t.Context())
 	var readers, wg sync.WaitGroup
 	for w := range writers {
@@ -151,7 +152,7 @@ func testReadYourWrites(t *testing.T, s store.Store) {
 			}
 		}
 		readers.Go(func() {
-			for ctx.Err() == nil {
+			for ; ctx.Err() == nil; runtime.Gosched() {
 				floor := latest.Load()
 				bindings, err := s.Lookup(t.Context(), aor, t0)
 				if err != nil {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -55,6 +56,7 @@ func testList(t *testing.T, s store.Store) {
 func testListPages(t *testing.T, s store.Store) {
 	const aors = 300
 	want := 0
+	var wg sync.WaitGroup
 	for i := range aors {
 		// Inserted out of order; 7 is prime to 300.
 		aor := fmt.Sprintf("u%03d@example.test", i*7%aors)
@@ -68,8 +70,13 @@ func testListPages(t *testing.T, s store.Store) {
 			}
 			u.Bindings = append(u.Bindings, b)
 		}
-		register(t, s, u)
+		wg.Go(func() {
+			if _, err := s.Register(t.Context(), u); err != nil {
+				t.Error(err)
+			}
+		})
 	}
+	wg.Wait()
 	now := t0.Add(time.Minute)
 	walk := func(limit int, between func()) (all []store.Cursor) {
 		t.Helper()

@@ -78,12 +78,14 @@ func testUsers(t *testing.T, s store.Store) {
 
 func testListUsers(t *testing.T, s store.Store) {
 	var want []store.UserID
+	var users []store.User
 	for i := range 1200 {
 		u := user(fmt.Sprintf("u%d", i*7%1200))
 		u.Domain = fmt.Sprintf("d%d.test", i%3)
 		want = append(want, u.ID())
-		wantErr(t, "PutUsers", s.PutUsers(t.Context(), []store.User{u}, store.Add), nil)
+		users = append(users, u)
 	}
+	wantErr(t, "PutUsers", s.PutUsers(t.Context(), users, store.Add), nil)
 	slices.SortFunc(want, store.UserID.Compare)
 	for _, limit := range []int{1, 7, 1000, 5000} {
 		var got []store.UserID

@@ -1,0 +1,178 @@
+package batch_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sipway/sipway/store"
+	"github.com/sipway/sipway/store/internal/batch"
+)
+
+// disk commits batches that each take a second of virtual time.
+type disk struct {
+	sizes []int
+	idle  int
+	err   error
+}
+
+func (d *disk) commit(ops []*batch.Op) {
+	d.sizes = append(d.sizes, len(ops))
+	for _, op := range ops {
+		op.Err = op.Run()
+	}
+	<-time.After(time.Second)
+	for _, op := range ops {
+		if d.err != nil {
+			op.Err = d.err
+		}
+	}
+}
+
+func (d *disk) start(limit int) *batch.Writer {
+	return batch.Start(limit, d.commit, time.Minute, func() { d.idle++ })
+}
+
+func run(f func()) func() error { return func() error { f(); return nil } }
+
+func TestLoneWriteGoesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d disk
+		w := d.start(100)
+		defer w.Close()
+		began := time.Now()
+		if err := w.Do(t.Context(), run(func() {})); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("took %v, want one commit of 1s", took)
+		}
+	})
+}
+
+func TestWaitingWritesShareACommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d disk
+		w := d.start(8)
+		var wg sync.WaitGroup
+		done := 0
+		write := func() {
+			wg.Go(func() {
+				if err := w.Do(t.Context(), run(func() { done++ })); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		write()
+		synctest.Wait() // the first is being committed
+		for range 20 {
+			write()
+		}
+		wg.Wait()
+		w.Close()
+		if done != 21 {
+			t.Errorf("%d writes done, want 21", done)
+		}
+		if len(d.sizes) != 4 || d.sizes[0] != 1 || d.sizes[1] != 8 || d.sizes[2] != 8 || d.sizes[3] != 4 {
+			t.Errorf("batches of %v, want 1, 8, 8, 4", d.sizes)
+		}
+	})
+}
+
+func TestContextEnds(t *testing.T) {
+	tests := []struct {
+		name      string
+		ahead     bool // another write is being committed when this one comes
+		uncertain bool
+		done      bool
+	}{
+		{"while waiting", true, false, false},
+		{"while being committed", false, true, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var d disk
+				w := d.start(8)
+				var wg sync.WaitGroup
+				if tt.ahead {
+					wg.Go(func() { _ = w.Do(t.Context(), run(func() {})) })
+					synctest.Wait()
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+				defer cancel()
+				done := false
+				began := time.Now()
+				err := w.Do(ctx, run(func() { done = true }))
+				if took := time.Since(began); took != 300*time.Millisecond {
+					t.Errorf("returned after %v, want 300ms", took)
+				}
+				if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, store.ErrUncertain) != tt.uncertain {
+					t.Errorf("error %v, uncertain should be %t", err, tt.uncertain)
+				}
+				wg.Wait()
+				w.Close()
+				if done != tt.done {
+					t.Errorf("done %t, want %t", done, tt.done)
+				}
+			})
+		})
+	}
+}
+
+func TestErrorsOfOneAndOfAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d disk
+		w := d.start(8)
+		defer w.Close()
+		own := errors.New("own")
+		if err := w.Do(t.Context(), func() error { return own }); !errors.Is(err, own) {
+			t.Errorf("error %v, want %v", err, own)
+		}
+		d.err = store.ErrUnavailable
+		if err := w.Do(t.Context(), run(func() {})); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("error %v, want %v", err, store.ErrUnavailable)
+		}
+	})
+}
+
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d disk
+		w := d.start(8)
+		<-time.After(10*time.Minute + time.Second)
+		w.Close()
+		if d.idle != 10 {
+			t.Errorf("looked %d times in 10 minutes, want 10", d.idle)
+		}
+	})
+}
+
+func TestCloseCommitsWhatWasAccepted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d disk
+		w := d.start(2)
+		var wg sync.WaitGroup
+		done := 0
+		for range 3 { // one in the commit, two in the queue
+			wg.Go(func() {
+				if err := w.Do(t.Context(), run(func() { done++ })); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		w.Close()
+		wg.Wait()
+		if done != 3 {
+			t.Errorf("%d writes done, want 3", done)
+		}
+		if err := w.Do(t.Context(), run(func() { done++ })); !errors.Is(err, store.ErrUnavailable) || done != 3 {
+			t.Errorf("after Close: error %v, %d done", err, done)
+		}
+		w.Close()
+	})
+}
