@@ -51,8 +51,12 @@ func (a *Address) parse(s string) (tag string, err error) {
 	if behind = skipSpace(s, behind); behind == len(s) {
 		return "", nil
 	}
-	a.Params = Params(s[behind:])
-	if tag, err = parseParams(s[behind:]); err != nil {
+	params := s[behind:]
+	a.Params = Params(params)
+	if rest, ok := strings.CutPrefix(params, ";tag="); ok && isAll(rest, tokenChar) {
+		return rest, nil // a tag and nothing else, as nearly always
+	}
+	if tag, err = parseParams(params); err != nil {
 		se := err.(*syntaxError)
 		return "", badValue(se.reason, behind+se.at)
 	}
@@ -99,10 +103,10 @@ func (a *Address) parseNameAddr(s string, open int) (int, error) {
 	if length < 0 {
 		return open, badValue("no > behind the URI", open)
 	}
-	a.Display = trimSpace(s[:open])
 	if a.URI = trimSpace(s[open+1 : open+length]); a.URI == "" {
 		return open, badValue("empty URI", open)
 	}
+	a.Display = trimSpace(s[:open])
 	return open + length + 1, nil
 }
 

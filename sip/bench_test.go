@@ -2,7 +2,6 @@ package sip_test
 
 import (
 	"bytes"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -51,11 +50,17 @@ func BenchmarkParse(b *testing.B) {
 
 // BenchmarkForward measures what a proxy does with a message: parse, push a Via and a
 // Record-Route, set Max-Forwards and Request-URI, and write; a response loses its topmost
-// Via. sipgo only parses and writes.
+// Via. As in BenchmarkParse, message and buffers are handed over (sipway) or allocated
+// (sipway-alloc). sipgo only parses and writes.
 func BenchmarkForward(b *testing.B) {
 	for _, kind := range benchKinds {
 		raw := readMessage(b, kind.file)
-		bench(b, kind.name, "sipway", raw, func() { sinkBytes = forward(raw) })
+		bench(b, kind.name, "sipway", raw, forwardReused(raw))
+		bench(b, kind.name, "sipway-alloc", raw, func() {
+			m, _ := sip.Parse(bytes.Clone(raw))
+			forward(m)
+			sinkBytes = m.Bytes()
+		})
 		bench(b, kind.name, "sipgo", raw, forwardSipgo(raw))
 	}
 }
@@ -63,13 +68,14 @@ func BenchmarkForward(b *testing.B) {
 // BenchmarkRatio compares on a machine that does other work as well. It runs those to be
 // compared in turn, in batches shorter than a time slice, and reports the quotients of
 // their fastest batches: how many times the line scan sipway's parser takes, and how many
-// times sipway's work sipgo's takes.
+// times sipway's work sipgo's takes. Garbage collection falls outside the fastest batches,
+// so it flatters what allocates; BenchmarkParse and BenchmarkForward have all of it.
 func BenchmarkRatio(b *testing.B) {
 	for _, kind := range benchKinds {
 		raw := readMessage(b, kind.file)
 		b.Run("kind="+kind.name, func(b *testing.B) {
 			t := fastest(b, parseReused(b, raw), func() { sinkLines = lineScan(raw) }, parseSipgo(raw),
-				func() { sinkBytes = forward(raw) }, forwardSipgo(raw))
+				forwardReused(raw), forwardSipgo(raw))
 			b.ReportMetric(0, "ns/op") // an iteration has no meaning here
 			b.ReportMetric(t[0]/t[1], "parse/linescan")
 			b.ReportMetric(t[2]/t[0], "sipgo/parse")
@@ -119,19 +125,25 @@ func parseSipgo(raw []byte) func() {
 	return func() { sinkSipgo, _ = p.ParseSIP(raw) }
 }
 
-func forward(raw []byte) []byte {
-	m, _ := sip.Parse(bytes.Clone(raw))
-	if m.IsRequest() {
-		hops, _ := m.MaxForwards()
-		m.SetMaxForwards(hops - 1)
-		m.SetRequestURI("sip:bob@192.0.2.31:5060;transport=udp")
-		m.SetReceived(netip.MustParseAddrPort("198.51.100.7:50412"))
-		m.Prepend(sip.HRecordRoute, "<sip:192.0.2.1:5060;lr>")
-		m.PushVia(sip.Via{Transport: "UDP", Host: "192.0.2.1", Port: 5060, Branch: "z9hG4bK.e1f7c.31", RPort: -1})
-	} else {
-		m.PopVia()
+func forwardReused(raw []byte) func() {
+	var m sip.Message
+	return func() {
+		_ = m.Parse(raw)
+		forward(&m)
+		sinkBytes = m.AppendTo(sinkBytes[:0])
 	}
-	return m.Bytes()
+}
+
+func forward(m *sip.Message) {
+	if !m.IsRequest() {
+		m.PopVia()
+		return
+	}
+	hops, _ := m.MaxForwards()
+	m.SetMaxForwards(hops - 1)
+	m.SetRequestURI("sip:bob@192.0.2.31:5060;transport=udp")
+	m.Prepend(sip.HRecordRoute, "<sip:192.0.2.1:5060;lr>")
+	m.PushVia(sip.Via{Transport: "UDP", Host: "192.0.2.1", Port: 5060, Branch: "z9hG4bK.e1f7c.31", RPort: -1})
 }
 
 func forwardSipgo(raw []byte) func() {

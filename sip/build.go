@@ -1,8 +1,10 @@
 package sip
 
+import "iter"
+
 // NewRequest returns a request with a start line and nothing else.
 func NewRequest(method Method, uri string) *Message {
-	m := &Message{method: method, uri: uri, maxForwards: -1}
+	m := &Message{method: method, uri: uri, maxForwards: -1, length: -1}
 	m.lines = m.inline[:0]
 	m.via.RPort = -1
 	return m
@@ -23,25 +25,18 @@ func NewResponse(req *Message, status int, reason, toTag string) *Message {
 		src:  req.src,
 		edit: req.edit[:len(req.edit):len(req.edit)],
 
-		status: status, reason: reason,
+		status: int16(status), reason: reason,
 		via: req.via, from: req.from, to: req.to, fromTag: req.fromTag, toTag: req.toTag,
 		callID: req.callID, cseq: req.cseq, maxForwards: -1,
 	}
 	m.lines = m.inline[:0]
-	copied := uint64(mandatory)
-	if status == 100 {
-		copied |= 1 << HTimestamp
-	}
-	for _, l := range req.lines {
-		bit := uint64(1) << l.id
-		if copied&bit == 0 || m.seen&bit&singles != 0 { // of a duplicate the first
-			continue
-		}
-		m.seen |= bit
+	for l := range req.answered(status) {
+		m.seen |= 1 << l.id
+		own := *l
 		if l.id == HTo && req.toTag == "" && toTag != "" && status > 100 {
-			l = m.tagTo(&l, toTag)
+			own = m.tagTo(l, toTag)
 		}
-		m.lines = append(m.lines, l)
+		m.lines = append(m.lines, own)
 	}
 	m.insert(len(m.lines), m.add(HContentLength, HContentLength.String(), "0"))
 	return m
@@ -56,4 +51,55 @@ func (m *Message) tagTo(l *line, tag string) line {
 	m.toTag = tag
 	_, _ = m.to.parse(m.value(&fresh))
 	return fresh
+}
+
+// ResponseBytes returns the bytes of [NewResponse] without making the message: for an
+// answer that nothing is added to.
+func ResponseBytes(req *Message, status int, reason, toTag string) []byte {
+	if reason == "" {
+		reason = ReasonPhrase(status)
+	}
+	tagged := req.toTag == "" && toTag != "" && status > 100
+	size := len(version+" 200 \r\nContent-Length: 0\r\n\r\n") + len(reason)
+	for l := range req.answered(status) {
+		size += int(l.end - l.start)
+		if l.id == HTo && tagged {
+			size += len(";tag=") + len(toTag)
+		}
+	}
+	b := make([]byte, 0, size)
+	b = appendUint(append(b, version+" "...), uint64(status))
+	b = append(append(append(b, ' '), reason...), "\r\n"...)
+	for l := range req.answered(status) {
+		text := req.text(l)
+		if l.id == HTo && tagged {
+			b = append(append(append(b, text[l.start:l.valueEnd]...), ";tag="...), toTag...)
+			b = append(b, "\r\n"...)
+			continue
+		}
+		b = append(b, text[l.start:l.end]...)
+	}
+	return append(b, "Content-Length: 0\r\n\r\n"...)
+}
+
+// answered yields the lines of a request that its responses repeat (RFC 3261 §8.2.6), of
+// what there must be one of the first.
+func (m *Message) answered(status int) iter.Seq[*line] {
+	return func(yield func(*line) bool) {
+		copied := uint64(mandatory)
+		if status == 100 {
+			copied |= 1 << HTimestamp
+		}
+		var seen uint64
+		for i := range m.lines {
+			l := &m.lines[i]
+			bit := uint64(1) << l.id
+			if copied&bit == 0 || seen&bit&singles != 0 {
+				continue
+			}
+			if seen |= bit; !yield(l) {
+				return
+			}
+		}
+	}
 }

@@ -38,7 +38,9 @@ func (m *Message) end(l line) line {
 }
 
 func (m *Message) insert(at int, l line) {
-	m.lines = slices.Insert(m.lines, at, l)
+	m.newLine()
+	copy(m.lines[at+1:], m.lines[at:])
+	m.lines[at] = l
 }
 
 // Prepend puts a new line before the first of its kind, or behind the Vias where there is
@@ -46,10 +48,19 @@ func (m *Message) insert(at int, l line) {
 func (m *Message) Prepend(id HeaderID, value string) {
 	at := m.find(id)
 	if at < 0 {
-		at = m.behind(HVia)
+		at = m.behindVias()
 	}
 	m.insert(at, m.add(id, id.String(), value))
 	m.refresh(id)
+}
+
+// behindVias returns the index behind the first Vias that follow one another.
+func (m *Message) behindVias() int {
+	at := m.find(HVia) + 1
+	for at > 0 && at < len(m.lines) && m.lines[at].id == HVia {
+		at++
+	}
+	return at
 }
 
 // Append puts a new line behind the last of its kind, or at the end of the head.
@@ -129,10 +140,21 @@ func (m *Message) PopValue(id HeaderID) (value string, ok bool) {
 // PushVia puts a Via before all others.
 func (m *Message) PushVia(v Via) {
 	l := m.begin(HVia, "Via")
-	m.edit = v.append(m.edit)
-	at := max(m.find(HVia), 0)
-	m.insert(at, m.end(l))
-	m.refresh(HVia)
+	m.edit = v.appendSender(m.edit)
+	params := len(m.edit)
+	m.edit = v.appendParams(m.edit)
+	l = m.end(l)
+	m.insert(max(m.find(HVia), 0), l)
+	if v.Params != "" { // which may say more than the fields do
+		_ = m.via.parse(m.value(&l))
+		return
+	}
+	m.via = v
+	m.via.Params = Params(view(m.edit)[params:l.valueEnd])
+	m.via.Received = ""
+	if v.RPort != 0 {
+		m.via.RPort = -1
+	}
 }
 
 // PopVia removes the topmost Via.
@@ -152,7 +174,7 @@ func (m *Message) SetMaxForwards(hops int) {
 	if l = m.end(l); at >= 0 {
 		m.lines[at] = l
 	} else {
-		m.insert(m.behind(HVia), l)
+		m.insert(m.behindVias(), l)
 	}
 	m.maxForwards = int16(hops)
 }
@@ -236,5 +258,7 @@ func (m *Message) refresh(id HeaderID) {
 		return
 	}
 	value, _ := m.Get(id)
-	_ = m.decode(id, value)
+	if m.decode(id, value) != nil && id == HVia {
+		m.via = Via{RPort: -1}
+	}
 }

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"bytes"
 	"math"
 	"strings"
 	"sync"
@@ -65,7 +66,9 @@ func (f *Framer) Space() []byte {
 		f.start = 0
 	}
 	if f.end == len(f.buf) {
-		grown := make([]byte, min(max(2*len(f.buf), f.size), f.max+readSize))
+		// Not to the size that the message claims: a peer has to send half of what it
+		// makes us hold.
+		grown := make([]byte, min(2*len(f.buf), f.max+readSize))
 		copy(grown, f.buf[:f.end])
 		f.release()
 		f.buf = grown
@@ -102,14 +105,16 @@ func (f *Framer) Next() ([]byte, Frame, error) {
 		if f.skipCRLF() {
 			return nil, PingFrame, nil
 		}
-		if head := f.headLength(); head > 0 {
+		head := f.headLength()
+		switch {
+		case head > f.max || head == 0 && f.end-f.start > f.max:
+			return nil, NoFrame, tooLarge()
+		case head > 0:
 			size, err := f.messageSize(head)
 			if err != nil {
 				return f.take(head), NoFrame, err
 			}
 			f.size = size
-		} else if f.end-f.start > f.max {
-			return nil, NoFrame, tooLarge()
 		}
 	}
 	if f.size > 0 && f.end-f.start >= f.size {
@@ -154,12 +159,12 @@ func (f *Framer) skipCRLF() bool {
 // headLength returns the length of the head with the empty line behind it, 0 while that
 // has not come. Each byte is looked at once, however small the pieces it comes in.
 func (f *Framer) headLength() int {
-	s := view(f.buf[f.start:f.end])
+	unread := f.buf[f.start:f.end]
 	from := max(f.scanned-3, 0) // the end of the head may lie across two reads
-	if i := strings.Index(s[from:], "\r\n\r\n"); i >= 0 {
+	if i := bytes.Index(unread[from:], []byte("\r\n\r\n")); i >= 0 {
 		return from + i + 4
 	}
-	f.scanned = len(s)
+	f.scanned = len(unread)
 	return 0
 }
 
@@ -189,7 +194,7 @@ func (f *Framer) messageSize(head int) (int, error) {
 	switch {
 	case !found:
 		return 0, &Error{Status: 400, Header: "Content-Length", Offset: -1, Reason: "missing on a stream"}
-	case length > uint64(f.max-min(head, f.max)):
+	case length > uint64(f.max-head):
 		return 0, tooLarge()
 	}
 	return head + int(length), nil

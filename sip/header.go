@@ -169,30 +169,40 @@ var singles = func() (mask uint64) {
 // The bits of singles are those of a uint64; this fails to compile if they don't suffice.
 var _ [64 - headerIDs]struct{}
 
-// nameSlots is a hash table of the canonical names, compactIDs the compact forms by letter.
-var (
-	nameSlots  = buildNameSlots()
-	compactIDs = buildCompactIDs()
-)
+// A name is looked up by its first and its last eight bytes, one after the other or one
+// over the other: together they are the whole of a name of at most sixteen. A shorter name
+// than eight has zeros behind it in first and none in last.
+type nameWords struct{ first, last uint64 }
 
-const slotCount = 256
-
-// nameSlot hashes a name of two bytes or more by its length, first, middle and last byte,
-// without regard to case.
-func nameSlot(name string) uint8 {
-	n := len(name)
-	return uint8(n)*53 + (name[0]|0x20)*7 + (name[n/2]|0x20)*31 + (name[n-1]|0x20)*113
+// wordsOf returns the words of the name s[i:end], where at least eight bytes follow s[i].
+func wordsOf(s string, i, end int) nameWords {
+	if n := end - i; n < 8 {
+		return nameWords{first: word(s, i) & (1<<(8*n) - 1)}
+	}
+	return nameWords{word(s, i), word(s, end-8)}
 }
 
-func buildNameSlots() (slots [slotCount]HeaderID) {
+// slot hashes a name without regard to case. The factor was chosen so that no two of the
+// names of this file meet in a slot.
+func (w nameWords) slot() uint8 {
+	const blanks = 0x20 * ones
+	return uint8(((w.first | blanks) + (w.last|blanks)*2) * 0x3f665edef10637cf >> 56)
+}
+
+// knownNames has the words of the canonical names, nameSlots the header fields by the
+// hash of their names, and compactIDs those by their compact forms.
+var (
+	knownNames, nameSlots = buildNames()
+	compactIDs            = buildCompactIDs()
+)
+
+func buildNames() (names [headerIDs]nameWords, slots [256]HeaderID) {
 	for id := HVia; id < headerIDs; id++ {
-		slot := nameSlot(headers[id].name)
-		for slots[slot] != HUnknown {
-			slot++ // linear probing; uint8 wraps around
-		}
-		slots[slot] = id
+		name := headers[id].name
+		names[id] = wordsOf(name+padding, 0, len(name))
+		slots[names[id].slot()] = id
 	}
-	return slots
+	return names, slots
 }
 
 func buildCompactIDs() (ids [256]HeaderID) {
@@ -205,19 +215,30 @@ func buildCompactIDs() (ids [256]HeaderID) {
 	return ids
 }
 
+const padding = "        "
+
 // LookupHeader returns the ID of a header field's name, long or compact, in any case.
 func LookupHeader(name string) HeaderID {
-	switch len(name) {
-	case 0:
+	switch n := len(name); {
+	case n == 0:
 		return HUnknown
-	case 1:
-		return compactIDs[name[0]]
+	case n < 8:
+		return lookupHeader(name+padding, 0, n)
 	}
-	for slot := nameSlot(name); ; slot++ {
-		id := nameSlots[slot]
-		// The exact comparison is the common case: clients write the canonical spelling.
-		if id == HUnknown || headers[id].name == name || equalFold(headers[id].name, name) {
-			return id
-		}
+	return lookupHeader(name, 0, len(name))
+}
+
+// lookupHeader looks up the name s[i:end], where at least eight bytes follow s[i].
+func lookupHeader(s string, i, end int) HeaderID {
+	if end-i == 1 {
+		return compactIDs[s[i]]
 	}
+	words := wordsOf(s, i, end)
+	id := nameSlots[words.slot()]
+	known := headers[id].name
+	// The canonical spelling is the common case, and known by its words if it is short.
+	if len(known) == end-i && (words == knownNames[id] && end-i <= 16 || equalFold(known, s[i:end])) {
+		return id
+	}
+	return HUnknown
 }

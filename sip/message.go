@@ -15,23 +15,24 @@ type Message struct {
 
 	lines  []line
 	inline [inlineLines]line
+	seen   uint64 // the bit of every HeaderID that the index has or once had
 	// startEnd is the length of the start line in src, 0 where it was edited or built.
-	startEnd uint32
-	seen     uint64 // the bit of every HeaderID that the index has or once had
+	startEnd    uint32
+	status      int16
+	maxForwards int16 // -1 where there is none
 
 	method Method // "" in a response
 	uri    string
-	status int
 	reason string
 
-	via         Via
-	from, to    Address
-	fromTag     string
-	toTag       string
-	callID      string
-	cseq        CSeq
-	maxForwards int16 // -1 where there is none
-	body        string
+	via      Via
+	from, to Address
+	fromTag  string
+	toTag    string
+	callID   string
+	cseq     CSeq
+	length   int64 // the Content-Length, -1 where there is none
+	body     string
 }
 
 // inlineLines is the number of header lines that a message holds without a further
@@ -76,7 +77,7 @@ func (m *Message) Method() Method {
 func (m *Message) RequestURI() string { return m.uri }
 
 // Status returns a response's status code, 0 for a request.
-func (m *Message) Status() int { return m.status }
+func (m *Message) Status() int { return int(m.status) }
 
 // Reason returns a response's reason phrase.
 func (m *Message) Reason() string { return m.reason }

@@ -34,14 +34,15 @@ func Parse(b []byte) (*Message, error) {
 	return m, err
 }
 
-// Parse reads a message into m, whose former contents are gone, without an allocation for
-// a message of usual size. It is Parse in all else.
+// Parse reads a message into m without an allocation for a message of usual size. What m
+// was before is gone, and with it the clones and responses made from it and the strings of
+// its edited lines. It is [Parse] in all else.
 func (m *Message) Parse(b []byte) error {
 	m.reset(view(b))
 	if len(b) > math.MaxUint32 {
 		return &Error{Status: 513, Offset: -1, Reason: "message too large"}
 	}
-	p := parser{m: m, length: -1}
+	p := parser{m: m}
 	start := 0
 	for strings.HasPrefix(m.src[start:], "\r\n") { // RFC 3261 §7.5
 		start += 2
@@ -67,22 +68,19 @@ func (m *Message) Parse(b []byte) error {
 type parser struct {
 	m   *Message
 	err *Error
-
-	length   int64 // the Content-Length, -1 where there is none
-	lengthAt int   // where its value stands
 }
 
 // reset empties m for another message. It leaves inline as it is: lines says how much of
 // it counts, and clearing it would cost as much as indexing a few lines.
 func (m *Message) reset(src string) {
-	m.src, m.edit = src, nil
+	m.src, m.edit = src, m.edit[:0]
 	m.lines = m.inline[:0]
 	m.startEnd, m.seen = 0, 0
 	m.method, m.uri, m.status, m.reason = "", "", 0, ""
 	m.via = Via{RPort: -1}
 	m.from, m.to = Address{}, Address{}
 	m.fromTag, m.toTag, m.callID = "", "", ""
-	m.cseq, m.maxForwards, m.body = CSeq{}, -1, ""
+	m.cseq, m.maxForwards, m.length, m.body = CSeq{}, -1, -1, ""
 }
 
 func (p *parser) fail(status int, header string, offset int, reason string) int {
@@ -115,19 +113,22 @@ func (p *parser) startLine() int {
 // Request-URI, or more than one space between the parts (RFC 3261 §7.1), is not passed
 // over: guessing could route the request elsewhere.
 func (p *parser) requestLine(first string) int {
-	method, rest, _ := strings.Cut(first, " ")
-	uri, ver, ok := strings.Cut(rest, " ")
-	if uri == "" || !ok || !isAll(method, tokenChar) {
+	end := 0
+	for end < len(first) && classes[first[end]]&tokenChar != 0 {
+		end++
+	}
+	if end == 0 || end+1 >= len(first) || first[end] != ' ' {
 		return p.fail(400, "Request-Line", 0, "not a method, a URI and a version")
 	}
-	if ver != version && !equalFold(ver, version) {
+	uri, ver, _ := strings.Cut(first[end+1:], " ")
+	if ver != version && !equalFold(ver, version) || uri == "" {
 		if len(ver) > 4 && equalFold(ver[:4], "SIP/") && strings.IndexByte(ver, ' ') < 0 {
 			p.fail(505, "Request-Line", len(first)-len(ver), "unknown SIP version")
 		} else {
-			p.fail(400, "Request-Line", len(first)-len(ver), "not a method, a URI and a version")
+			p.fail(400, "Request-Line", end, "not a method, a URI and a version")
 		}
 	}
-	p.m.method, p.m.uri = Method(method), uri
+	p.m.method, p.m.uri = Method(first[:end]), uri
 	return len(first) + 2
 }
 
@@ -139,7 +140,7 @@ func (p *parser) statusLine(first string) int {
 	if !ok || status < 100 || len(code) != 3 {
 		return p.fail(400, "Status-Line", len(version)+1, "no status code from 100 to 699")
 	}
-	p.m.status, p.m.reason = int(status), reason
+	p.m.status, p.m.reason = int16(status), reason
 	return len(first) + 2
 }
 
@@ -162,7 +163,10 @@ func (p *parser) head(i int) int {
 		if colon < 0 {
 			return p.fail(400, "", i, "header line without a name")
 		}
-		id := LookupHeader(s[i:colon])
+		id := HUnknown
+		if i+8 <= len(s) {
+			id = lookupHeader(s, i, colon)
+		}
 		if id == HUnknown {
 			var ok bool
 			if id, ok = oddName(s[i:colon]); !ok {
@@ -171,7 +175,14 @@ func (p *parser) head(i int) int {
 		}
 		l := m.newLine()
 		l.start, l.id, l.flags = uint32(i), id, 0
-		if i = p.fieldValue(l, colon+1, end); i == 0 {
+		value := colon + 1
+		if value < end && s[value] == ' ' {
+			value++
+		}
+		if end+2 < len(s) && s[end] == '\r' && s[end+1] == '\n' && s[end+2] != ' ' && s[end+2] != '\t' && s[end-1] > ' ' && s[value] > ' ' {
+			i = end + 2
+			l.value, l.valueEnd, l.end = uint32(value), uint32(end), uint32(i)
+		} else if i = p.fieldValue(l, value, end); i == 0 {
 			m.lines = m.lines[:len(m.lines)-1]
 			return 0
 		}
@@ -181,7 +192,9 @@ func (p *parser) head(i int) int {
 		case m.seen&bit == 0:
 			m.seen |= bit
 			if id <= lastEager {
-				p.decode(l, s[l.value:l.valueEnd])
+				if err := m.decode(id, m.value(l)); err != nil {
+					p.failValue(l, err)
+				}
 			}
 		case singles&bit != 0:
 			// Two values of what there is one of: whom to believe would be a guess, and
@@ -263,23 +276,6 @@ func (p *parser) oddValue(l *line, i int) int {
 	return p.fail(400, l.id.String(), len(s), "header line does not end with CRLF")
 }
 
-// decode decodes one of the header fields that every layer needs.
-func (p *parser) decode(l *line, value string) {
-	if l.flags&folded != 0 {
-		value = unfold(value)
-	}
-	var err error
-	if l.id == HContentLength {
-		p.lengthAt = int(l.value)
-		p.length, err = parseLength(value)
-	} else {
-		err = p.m.decode(l.id, value)
-	}
-	if err != nil {
-		p.failValue(l, err)
-	}
-}
-
 // decode reads a header field that every layer needs, in the parser and after an edit.
 func (m *Message) decode(id HeaderID, value string) (err error) {
 	switch id {
@@ -300,6 +296,12 @@ func (m *Message) decode(id HeaderID, value string) (err error) {
 		if m.maxForwards = int16(hops); !ok {
 			m.maxForwards = -1
 			err = badValue("no number from 0 to 255", 0)
+		}
+	case HContentLength:
+		n, ok := parseUint(value, math.MaxUint32)
+		if m.length = int64(n); !ok {
+			m.length = -1
+			err = badValue("no number", 0)
 		}
 	}
 	return err
@@ -336,24 +338,15 @@ func (m *Message) parseCSeq(s string) error {
 	return nil
 }
 
-// parseLength reads a Content-Length.
-func parseLength(value string) (int64, error) {
-	n, ok := parseUint(value, math.MaxUint32)
-	if !ok {
-		return -1, badValue("no number", 0)
-	}
-	return int64(n), nil
-}
-
 // body cuts the body out by the Content-Length.
 func (p *parser) body(i int) {
 	m := p.m
 	end := len(m.src)
 	switch {
-	case p.length > int64(end-i):
-		p.fail(400, "Content-Length", p.lengthAt, "greater than what follows")
-	case p.length >= 0:
-		end = i + int(p.length)
+	case m.length > int64(end-i):
+		p.fail(400, "Content-Length", int(m.lines[m.find(HContentLength)].value), "greater than what follows")
+	case m.length >= 0:
+		end = i + int(m.length)
 	}
 	m.body = m.src[i:end]
 	m.src = m.src[:i]

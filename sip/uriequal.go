@@ -17,16 +17,34 @@ func (u URI) Equal(v URI) bool {
 	}
 	return equalEscaped(u.User, v.User, false) &&
 		equalEscaped(u.Password, v.Password, false) &&
-		equalFold(u.Host, v.Host) && u.Port == v.Port &&
-		equalParams(u.Params, v.Params) && equalParams(v.Params, u.Params) &&
-		equalHeaders(u.Headers, v.Headers)
+		equalHost(u.Host, v.Host) && u.Port == v.Port &&
+		(u.Params == v.Params || equalParams(u.Params, v.Params) && equalParams(v.Params, u.Params)) &&
+		(u.Headers == v.Headers || equalHeaders(u.Headers, v.Headers))
 }
+
+// equalHost compares names without regard to case, and IPv6 references by the address they
+// stand for (RFC 5954 §4.2).
+func equalHost(a, b string) bool {
+	if equalFold(a, b) {
+		return true
+	}
+	x, ok := parseIPv6(a)
+	y, ok2 := parseIPv6(b)
+	return ok && ok2 && x == y
+}
+
+// maxCompared bounds the comparison of parameters and of headers, the time of which grows
+// with the square of their length. Longer ones are equal only where they are the same.
+const maxCompared = 2 << 10
 
 // decisiveParams make two URIs differ where only one of them has it.
 var decisiveParams = []string{"user", "ttl", "method", "maddr", "transport"}
 
 // equalParams reports whether every parameter of a is compatible with b's.
 func equalParams(a, b Params) bool {
+	if len(a) > maxCompared {
+		return a == b
+	}
 	for name, value := range a.All() {
 		other, ok := lookupEscaped(b, name)
 		if ok && !equalEscaped(unquote(value), other, true) {
@@ -65,10 +83,7 @@ func equalEscaped(a, b string, fold bool) bool {
 
 // equalHeaders compares the headers of two URIs: the same set, in any order.
 func equalHeaders(a, b string) bool {
-	if a == b {
-		return true
-	}
-	if strings.Count(a, "&") != strings.Count(b, "&") {
+	if len(a) > maxCompared || strings.Count(a, "&") != strings.Count(b, "&") {
 		return false
 	}
 	for part := range strings.SplitSeq(a, "&") {
@@ -94,7 +109,7 @@ func countHeader(s, name, value string) (n int) {
 // parameters whatever their order.
 func (u *URI) equalTel(v *URI) bool {
 	return telDigits(u.User) == telDigits(v.User) &&
-		sameParams(u.Params, v.Params) && sameParams(v.Params, u.Params)
+		(u.Params == v.Params || sameParams(u.Params, v.Params) && sameParams(v.Params, u.Params))
 }
 
 func telDigits(number string) string {
@@ -107,9 +122,19 @@ func telDigits(number string) string {
 }
 
 func sameParams(a, b Params) bool {
+	if len(a) > maxCompared {
+		return a == b
+	}
 	for name, value := range a.All() {
 		other, ok := lookupEscaped(b, name)
-		if !ok || !equalEscaped(unquote(value), other, true) {
+		if !ok {
+			return false
+		}
+		value = unquote(value)
+		if strings.HasPrefix(value, "+") || equalFold(name, "ext") { // a number, too
+			value, other = telDigits(value), telDigits(other)
+		}
+		if !equalEscaped(value, other, true) {
 			return false
 		}
 	}

@@ -49,15 +49,21 @@ func (v *Via) appendSentBy(b []byte) []byte {
 	return b
 }
 
-// append writes the value. Params holds whatever else is to be written; the fields that
-// mirror a parameter are written only where Params does not have them.
-func (v *Via) append(b []byte) []byte {
+// append writes the value.
+func (v *Via) append(b []byte) []byte { return v.appendParams(v.appendSender(b)) }
+
+func (v *Via) appendSender(b []byte) []byte {
 	b = append(append(append(b, "SIP/2.0/"...), v.Transport...), ' ')
-	b = v.appendSentBy(b)
-	if v.Branch != "" && !v.Params.Has("branch") {
+	return v.appendSentBy(b)
+}
+
+// appendParams writes what Params holds; the fields that mirror a parameter are written
+// only where Params does not have them.
+func (v *Via) appendParams(b []byte) []byte {
+	if v.Branch != "" && (v.Params == "" || !v.Params.Has("branch")) {
 		b = append(append(b, ";branch="...), v.Branch...)
 	}
-	if v.RPort == 0 && !v.Params.Has("rport") {
+	if v.RPort == 0 && (v.Params == "" || !v.Params.Has("rport")) {
 		b = append(b, ";rport"...)
 	}
 	return append(b, v.Params...)
@@ -77,47 +83,63 @@ func ParseVia(s string) (Via, error) {
 	return v, err
 }
 
-// parse reads one value, which has no white space around it. After an error v is the zero
-// Via. It is strict, because who gets the response hangs on it.
+// parse reads one value, which has no white space around it. It is strict, because who
+// gets the response hangs on it. With a fault in the parameters or the version it leaves
+// in v what names the sender, so that the fault can be answered; with any other, nothing.
 func (v *Via) parse(s string) error {
 	*v = Via{RPort: -1}
-	i, err := viaProtocol(s)
-	if err == nil {
-		start := i
-		for i < len(s) && classes[s[i]]&tokenChar != 0 {
-			i++
-		}
-		if v.Transport = s[start:i]; i == start || i == len(s) || !isSpace(s[i]) {
-			err = badValue("no transport", start)
-		} else if i, err = v.parseSentBy(s, skipSpace(s, i)); err == nil && i < len(s) {
-			err = v.parseParams(s, skipSpace(s, i))
+	i := len("SIP/2.0/")
+	var unknown error
+	if len(s) <= i || s[:i] != "SIP/2.0/" || isSpace(s[i]) {
+		if i, unknown = viaProtocol(s); i == 0 {
+			return unknown
 		}
 	}
+	start := i
+	for i < len(s) && classes[s[i]]&tokenChar != 0 {
+		i++
+	}
+	if i == start || i == len(s) || !isSpace(s[i]) {
+		return badValue("no transport", start)
+	}
+	transport := s[start:i]
+	i, err := v.parseSentBy(s, skipSpace(s, i))
 	if err != nil {
-		*v = Via{RPort: -1}
+		return err
+	}
+	v.Transport = transport
+	if i < len(s) {
+		if err = v.parseParams(s, skipSpace(s, i)); err != nil {
+			*v = Via{Transport: transport, Host: v.Host, Port: v.Port, RPort: v.RPort}
+		}
+	}
+	if unknown != nil {
+		return unknown
 	}
 	return err
 }
 
 // viaProtocol passes over "SIP/2.0/", in which white space may stand (RFC 3261 §25.1,
-// SLASH), and returns the index behind it.
-func viaProtocol(s string) (int, error) {
-	if len(s) > 8 && s[:8] == "SIP/2.0/" && !isSpace(s[8]) {
-		return 8, nil
-	}
-	i := skipSpace(s, 0)
-	for n, part := range [...]string{"SIP", "/", "2.0", "/"} {
-		if len(s)-i < len(part) || !equalFold(s[i:i+len(part)], part) {
-			if n == 2 {
-				return i, &Error{Status: 505, Header: "Via", Offset: i, Reason: "unknown SIP version"}
-			}
-			return i, badValue("no SIP/2.0 protocol", i)
+// SLASH), and returns the index behind it. With an error it is 0, unless only the version
+// is unknown.
+func viaProtocol(s string) (i int, unknown error) {
+	i = skipSpace(s, 0)
+	for n, part := range [...]string{"SIP", "/", version[len("SIP/"):], "/"} {
+		if len(s)-i >= len(part) && equalFold(s[i:i+len(part)], part) {
+			i = skipSpace(s, i+len(part))
+			continue
 		}
-		i = skipSpace(s, i+len(part))
+		slash := strings.IndexByte(s[i:], '/')
+		if n != 2 || slash < 0 {
+			return 0, badValue("no SIP/2.0 protocol", i)
+		}
+		unknown = &Error{Status: 505, Header: "Via", Offset: i, Reason: "unknown SIP version"}
+		i += slash
 	}
-	return i, nil
+	return i, unknown
 }
 
+// parseSentBy reads host and port.
 func (v *Via) parseSentBy(s string, i int) (int, error) {
 	start := i
 	if i < len(s) && s[i] == '[' {
@@ -186,9 +208,9 @@ func (v *Via) parseParams(s string, i int) error {
 	return nil
 }
 
-// receivedAddr is the value of the received parameter: an address without brackets, which
+// ReceivedAddr is the value of the received parameter: an address without brackets, which
 // is how RFC 3261 §25.1 (via-received) has it; RFC 5118 §4.5 shows that both are met.
-func (v *Via) receivedAddr() (netip.Addr, bool) {
+func (v *Via) ReceivedAddr() (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(strings.Trim(v.Received, "[]"))
 	return addr, err == nil
 }
