@@ -23,7 +23,7 @@ func NewResponse(req *Message, status int, reason, toTag string) *Message {
 	}
 	m := &Message{
 		src:  req.src,
-		edit: req.edit[:len(req.edit):len(req.edit)],
+		edit: append(make([]byte, 0, len(req.edit)+replyRoom), req.edit...),
 
 		status: int16(status), reason: reason,
 		via: req.via, from: req.from, to: req.to, fromTag: req.fromTag, toTag: req.toTag,
@@ -41,6 +41,10 @@ func NewResponse(req *Message, status int, reason, toTag string) *Message {
 	m.insert(len(m.lines), m.add(HContentLength, HContentLength.String(), "0"))
 	return m
 }
+
+// replyRoom is what a response has to say of its own: a To with a tag, a Content-Length, and
+// one more line.
+const replyRoom = 192
 
 // tagTo writes the To line of a request with a tag behind it.
 func (m *Message) tagTo(l *line, tag string) line {

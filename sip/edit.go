@@ -18,8 +18,8 @@ func (m *Message) add(id HeaderID, name, value string) line {
 }
 
 func (m *Message) begin(id HeaderID, name string) line {
-	if m.edit == nil {
-		m.edit = make([]byte, 0, editRoom)
+	if len(m.edit) == cap(m.edit) { // the first edit, or the first one of a clone
+		m.edit = slices.Grow(m.edit, editRoom)
 	}
 	l := line{start: uint32(len(m.edit)), id: id, flags: edited}
 	m.edit = append(append(m.edit, name...), ": "...)

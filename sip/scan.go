@@ -87,6 +87,7 @@ const (
 	plainChar // of a parameter's value that is a token or a host
 	bareChar  // of a URI without angle brackets
 	userChar  // of a user part, escapes apart
+	uriChar   // of a URI, wherever in it
 )
 
 var classes = buildClasses()
@@ -100,8 +101,12 @@ func buildClasses() (t [256]charClass) {
 	const digits = "0123456789"
 	const alpha = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	const mark = "-_.!~*'()"
-	for c := range 0x100 { // RFC 3261 §20.10: a '?', ',' or ';' would be the header field's
-		if c > 0x20 && c != 0x7f && strings.IndexByte("?,;<>\"", byte(c)) < 0 {
+	for c := range 0x100 {
+		if c <= 0x20 || c == 0x7f || strings.IndexByte("<>\"", byte(c)) >= 0 {
+			continue
+		}
+		t[c] |= uriChar
+		if strings.IndexByte("?,;", byte(c)) < 0 { // those would be the header field's (RFC 3261 §20.10)
 			t[c] |= bareChar
 		}
 	}

@@ -44,8 +44,10 @@ func ParseURI(s string) (URI, error) {
 	}
 	u.Scheme = s[:colon]
 	rest := s[colon+1:]
-	if at := indexControl(rest, 0); at < len(rest) || strings.ContainsAny(rest, " <>\"") {
-		return u, badValue("character that can't stand in a URI", colon+1)
+	for i := range len(rest) {
+		if classes[rest[i]]&uriChar == 0 {
+			return u, badValue("character that can't stand in a URI", colon+1+i)
+		}
 	}
 	var err error
 	switch {

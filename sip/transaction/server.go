@@ -32,8 +32,8 @@ type Server struct {
 	chain   link[*Server]
 	id      identity
 	request atomic.Pointer[sip.Message] // nil once it has its final response
-	reply   sip.Flow      // where responses go
-	arrived time.Duration // on the layer's clock
+	reply   sip.Flow                    // where responses go
+	arrived time.Duration               // on the layer's clock
 	machine serverMachine
 
 	handler   ServerHandler
