@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"strings"
 
 	"github.com/sipway/sipway/sip"
 )
@@ -56,7 +55,7 @@ func (p *Proxy) connect(ctx context.Context, u *sip.URI) (sip.Flow, error) {
 }
 
 func (p *Proxy) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
-	if addr, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+	if addr, ok := sip.HostAddr(host); ok {
 		return []netip.Addr{addr}, nil
 	}
 	if unreachable(host) {

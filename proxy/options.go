@@ -2,6 +2,14 @@ package proxy
 
 import "github.com/sipway/sipway/sip"
 
+// own are the methods that the proxy answers itself, in the name of its domains.
+const own = "OPTIONS, REGISTER"
+
+// notAllowed answers another request to the proxy itself (RFC 3261 §21.4.6).
+func notAllowed() error {
+	return &replyError{status: 405, edit: func(m *sip.Message) { m.Append(sip.HAllow, own) }}
+}
+
 // answerOptions answers an OPTIONS to the proxy itself (RFC 3261 §11.2). Allow lists what
 // passes through; other methods pass as well.
 func (c *responseContext) answerOptions() {

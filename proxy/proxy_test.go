@@ -254,7 +254,7 @@ func TestRefused(t *testing.T) {
 		"user is not here":         {aliceWS, newRequest("MESSAGE", "sip:carol@example.test", alice, viaWS), "SIP/2.0 480"},
 		"user by our address":      {aliceWS, newRequest("MESSAGE", "sip:carol@198.51.100.1", alice, viaWS), "SIP/2.0 480"},
 		"telephone number":         {aliceWS, newRequest("MESSAGE", "tel:+49301234", alice, viaWS), "SIP/2.0 404"},
-		"no user":                  {aliceWS, newRequest("MESSAGE", "sip:example.test", alice, viaWS), "SIP/2.0 404"},
+		"no user":                  {aliceWS, newRequest("MESSAGE", "sip:example.test", alice, viaWS), "SIP/2.0 405"},
 		"hops used up":             {aliceWS, strings.Replace(newRequest("MESSAGE", "sip:bob@example.test", alice, viaWS), ": 70", ": 0", 1), "SIP/2.0 483"},
 		"scheme":                   {aliceWS, newRequest("MESSAGE", "mailto:bob@example.test", alice, viaWS), "SIP/2.0 416"},
 		"sips without TLS":         {aliceWS, newRequest("MESSAGE", "sips:bob@example.test", alice, viaWS), "SIP/2.0 416"},

@@ -150,8 +150,8 @@ func (p *Proxy) dialogHop(f sip.Flow, uri *sip.URI, m *sip.Message) *hop {
 // address it sends from, as the client then says itself on which port it listens; else a
 // NAT stands between, and what it sent from is what reaches it.
 func contactOrSource(contact *sip.URI, source netip.AddrPort) netip.AddrPort {
-	addr, err := netip.ParseAddr(strings.Trim(contact.Host, "[]"))
-	if err != nil || addr != source.Addr().Unmap() {
+	addr, ok := sip.HostAddr(contact.Host)
+	if !ok || addr != source.Addr().Unmap() {
 		return source
 	}
 	port := contact.Port

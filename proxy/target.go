@@ -28,7 +28,7 @@ func (p *Proxy) findTargets(c *responseContext) {
 	case !p.ours(&r.uri):
 		c.forward([]target{{uri: r.msg.RequestURI(), hop: hop{uri: r.uri}}})
 	case r.uri.User == "":
-		c.reject(refuse(404, "")) // us, and no user of ours
+		c.reject(notAllowed()) // to us, and no user of ours
 	default:
 		p.lookup(p.aor(&r.uri), c)
 	}

@@ -85,7 +85,9 @@ type Registrar struct {
 	voids voidQueue
 	tasks tasks
 	alarm alarm // of failures of the store
-	date  dateText
+
+	rejects alarm // of requests that were not let pass
+	date    dateText
 }
 
 // New returns a registrar. [Registrar.Run] is for its housekeeping.

@@ -154,11 +154,11 @@ func (q *request) sent(err error) {
 	}
 }
 
-// logRejected logs why a request was not let pass. A challenge is part of every
-// registration.
+// logRejected logs why a request was not let pass, as who tries passwords must not fill
+// the log: one a second. A challenge is part of every registration.
 func (q *request) logRejected(d *auth.Decision) {
 	level := slog.LevelInfo
-	if d.Outcome == auth.Challenged {
+	if d.Outcome == auth.Challenged || !q.rejects.due() {
 		level = slog.LevelDebug
 	}
 	q.log(level, "registration not authenticated", slog.Int("status", d.Status),

@@ -138,14 +138,18 @@ func (t *tasks) shutdown(ctx context.Context) error {
 	return err
 }
 
-// alarm warns of what may go wrong very often, at most once a second.
+// alarm logs what may happen very often, at most once a second.
 type alarm struct{ last atomic.Int64 }
 
 func (a *alarm) raise(l *slog.Logger, text string, attrs ...slog.Attr) {
+	if a.due() {
+		l.LogAttrs(context.Background(), slog.LevelWarn, text, attrs...)
+	}
+}
+
+// due reports whether it may be logged again.
+func (a *alarm) due() bool {
 	now := time.Now().UnixNano()
 	last := a.last.Load()
-	if now-last < int64(time.Second) || !a.last.CompareAndSwap(last, now) {
-		return
-	}
-	l.LogAttrs(context.Background(), slog.LevelWarn, text, attrs...)
+	return now-last >= int64(time.Second) && a.last.CompareAndSwap(last, now)
 }

@@ -94,6 +94,7 @@ var explained = map[string]difference{
 	"ack-broken":         {onlySipgo, "the method of CSeq must be that of the request (RFC 3261 §8.1.1.5)"},
 	"mismatch01":         {onlySipgo, "the method of CSeq must be that of the request (RFC 3261 §8.1.1.5)"},
 	"mismatch02":         {onlySipgo, "the method of CSeq must be that of the request (RFC 3261 §8.1.1.5)"},
+	"baddn":              {onlySipgo, "comma in a display name without quotes"},
 	"badvers":            {onlySipgo, "sipgo leaves the version to its user"},
 	"callid-space":       {onlySipgo, "white space within a Call-ID"},
 	"del-in-from":        {onlySipgo, "control character"},

@@ -181,6 +181,18 @@ func parseIPv6(s string) (addr netip.Addr, ok bool) {
 	return addr, err == nil && addr.Is6() && addr.Zone() == ""
 }
 
+// HostAddr returns the address that a host of a URI or a sent-by is; ok is false for a name.
+func HostAddr(host string) (addr netip.Addr, ok bool) {
+	if host != "" && host[0] == '[' {
+		return parseIPv6(host)
+	}
+	if host == "" || host[0] < '0' || host[0] > '9' {
+		return addr, false
+	}
+	addr, err := netip.ParseAddr(host)
+	return addr, err == nil && addr.Is4()
+}
+
 // badEscapes returns the index of the first '%' of s that no two hexadecimal digits
 // follow, -1 for none.
 func badEscapes(s string) int {
