@@ -1,0 +1,160 @@
+//go:build linux
+
+// Command server compares what SIP servers cost: processor time per operation
+// and memory per idle WebSocket client, side by side in one run on loopback.
+//
+//	go run ./bench/server
+//	go run ./bench/server --op call-ws-udp --servers sipway,kamailio --rounds 9
+//	go run ./bench/server --op idle-ws
+//
+// It starts the servers itself (sipway is built from this tree unless
+// --sipway names a binary, Kamailio must be installed with its WebSocket
+// module), registers all agents through them and then runs the same fixed
+// number of operations on each in turn, A B A B. A failed operation fails the
+// run. Besides tables it prints lines for benchstat:
+//
+//	go run ./bench/server | benchstat -col /server -
+//
+// By default operations are started at a fixed rate that all servers sustain
+// with cores to spare, not in a closed loop: see README.md beside this file
+// for how the two compare and what exactly is counted.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/sipway/sipway/bench/load"
+)
+
+// options are the command line.
+type options struct {
+	servers, ops     []string
+	rounds, pairs    int
+	calls, requests  int
+	callRate         float64
+	requestRate      float64
+	burst            int
+	window           int
+	sipway, kamailio string
+	udpChildren      int
+	idleClients      int
+	idleRegistered   bool
+	verbose          bool
+	profile          string
+	operations       []load.Op
+	idleWS           bool
+}
+
+const idleOp = "idle-ws"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	if len(os.Args) > 1 && isChild(os.Args[1]) {
+		err = child(ctx, os.Args[1:])
+	} else {
+		err = run(ctx, os.Args[1:], os.Stdout)
+	}
+	if err != nil && ctx.Err() != nil {
+		err = errors.New("interrupted") // what failed then failed for that reason
+	}
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench/server:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "sipway-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if len(o.operations) > 0 {
+		if err := compare(ctx, o, dir, out); err != nil {
+			return err
+		}
+	}
+	if o.idleWS {
+		return compareIdle(ctx, o, dir, out)
+	}
+	return nil
+}
+
+func parse(args []string) (*options, error) {
+	o := &options{}
+	f := flag.NewFlagSet("bench/server", flag.ContinueOnError)
+	servers := f.String("servers", "sipway,kamailio,floor", "which to run, in this order")
+	ops := f.String("op", "options-udp,register-udp,call-udp-udp,call-tcp-tcp,call-ws-ws,call-ws-udp",
+		"operations: options-T, register-T, call-T-T with udp, tcp or ws for T; or idle-ws")
+	f.IntVar(&o.rounds, "rounds", 6, "measured rounds of each operation and server, after one that is not")
+	f.IntVar(&o.calls, "calls", 2500, "calls in a round")
+	f.IntVar(&o.requests, "requests", 20000, "OPTIONS or REGISTER requests in a round")
+	f.Float64Var(&o.callRate, "call-rate", 500, "calls per second; 0: closed loop over the window")
+	f.Float64Var(&o.requestRate, "request-rate", 5000, "OPTIONS or REGISTER requests per second; 0: closed loop over the window")
+	f.IntVar(&o.burst, "burst", 20, "operations started at once at a fixed rate")
+	f.IntVar(&o.window, "window", 0, "most operations in flight; 0: 20 in a closed loop, four bursts at a fixed rate")
+	f.IntVar(&o.pairs, "pairs", 100, "callers, and as many callees, on each transport")
+	f.StringVar(&o.sipway, "sipway", "", "sipway binary; empty: built from ./cmd/sipway")
+	f.StringVar(&o.kamailio, "kamailio", "kamailio", "Kamailio binary")
+	f.IntVar(&o.udpChildren, "udp-children", 2, "Kamailio's processes for UDP")
+	f.IntVar(&o.idleClients, "idle-clients", 5000, "idle WebSocket clients of idle-ws")
+	f.BoolVar(&o.idleRegistered, "idle-registered", false, "idle-ws: every client registers (not with the plain server)")
+	f.BoolVar(&o.verbose, "v", false, "print every round")
+	f.StringVar(&o.profile, "profile", "", "directory for CPU profiles of sipway, one of each operation")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if o.rounds < 1 || o.calls < 1 || o.requests < 1 || o.pairs < 1 || o.idleClients < 2 {
+		return nil, errors.New("rounds, calls, requests, pairs must be at least 1, idle-clients at least 2")
+	}
+	o.servers, o.ops = strings.Split(*servers, ","), strings.Split(*ops, ",")
+	for _, name := range o.ops {
+		if name == idleOp {
+			o.idleWS = true
+			continue
+		}
+		op, err := load.ParseOp(name)
+		if err != nil {
+			return nil, err
+		}
+		o.operations = append(o.operations, op)
+	}
+	return o, nil
+}
+
+// size is how many operations a round has and how they are paced.
+func (o *options) size(op load.Op) (int, load.Pace) {
+	n, rate := o.requests, o.requestRate
+	if op.Callee != "" {
+		n, rate = o.calls, o.callRate
+	}
+	window := o.window
+	if window == 0 {
+		window = 20
+		if rate > 0 {
+			window = max(window, 4*o.burst)
+		}
+	}
+	if rate <= 0 {
+		return n, load.Pace{Window: window}
+	}
+	return n, load.Pace{Window: window, Rate: rate, Burst: o.burst}
+}

@@ -1,0 +1,214 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sipway/sipway/bench/floor"
+	"github.com/sipway/sipway/bench/kamailio"
+	"github.com/sipway/sipway/bench/load"
+)
+
+const (
+	domain   = "example.test"
+	password = "correct-horse"
+)
+
+// plan is what a server must be ready for.
+type plan struct {
+	pairs       int
+	connections int
+}
+
+// start starts a server by name and waits until it answers.
+func start(ctx context.Context, name string, o *options, dir string, need plan) (*process, error) {
+	dir = filepath.Join(dir, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	addrs, err := ports(3)
+	if err != nil {
+		return nil, err
+	}
+	target := load.Target{UDP: addrs[0], TCP: addrs[0], WS: addrs[1], Domain: domain, Password: password}
+	admin := addrs[2]
+	var p *process
+	switch name {
+	case "sipway":
+		p, err = startSipway(ctx, o, dir, target, admin, need)
+	case "kamailio":
+		p, err = startKamailio(ctx, o, dir, target, need)
+		admin = netip.AddrPort{}
+	case "floor":
+		target.Echo = true
+		p, err = startChild(ctx, name, dir, childEcho, target.UDP, target.TCP, target.WS)
+		admin = netip.AddrPort{}
+	case plainWS:
+		p, err = startChild(ctx, name, dir, childIdle, target.WS, admin)
+	default:
+		return nil, fmt.Errorf("unknown server %q (sipway, kamailio, floor)", name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.target, p.admin = target, admin
+	if err := p.ready(ctx, func() error { return p.answers(ctx) }); err != nil {
+		p.stop()
+		return nil, err
+	}
+	return p, nil
+}
+
+// answers tells whether the server is up: by its own word where it has an
+// admin address, and by answering or echoing an OPTIONS request.
+func (p *process) answers(ctx context.Context) error {
+	if p.admin.IsValid() {
+		path := "/readyz"
+		if p.name == plainWS {
+			path = "/debug/pprof/"
+		}
+		if err := get(ctx, p.admin, path, io.Discard); err != nil {
+			return err
+		}
+	}
+	if p.name == plainWS {
+		return nil
+	}
+	return load.Ready(p.target)
+}
+
+// get fetches a path of an admin address.
+func get(ctx context.Context, admin netip.AddrPort, path string, to io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin.String()+path, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", path, response.Status)
+	}
+	_, err = io.Copy(to, response.Body)
+	return err
+}
+
+func startSipway(ctx context.Context, o *options, dir string, t load.Target, admin netip.AddrPort, need plan) (*process, error) {
+	binary := o.sipway
+	if binary == "" {
+		binary = filepath.Join(dir, "sipway")
+		build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/sipway/sipway/cmd/sipway")
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("building sipway: %w\n%s", err, out)
+		}
+	}
+	var users strings.Builder
+	for _, name := range load.Users(need.pairs) {
+		fmt.Fprintf(&users, "%s,%s,%s\n", name, domain, password)
+	}
+	usersFile, configFile := filepath.Join(dir, "users.csv"), filepath.Join(dir, "sipway.yaml")
+	config := fmt.Sprintf(`domains: [%s]
+listen:
+  - udp://%v
+  - tcp://%v
+  - ws://%v/
+store: "memory:"
+admin: %v
+users_file: %s
+auth: {mode: digest, calls: flow}
+trusted: [%v]
+log: {level: warn}
+`, t.Domain, t.UDP, t.TCP, t.WS, admin, usersFile, load.TrustedSource)
+	for file, text := range map[string]string{usersFile: users.String(), configFile: config} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	return launch("sipway", dir, exec.CommandContext(ctx, binary, "serve", "--config", configFile))
+}
+
+func startKamailio(ctx context.Context, o *options, dir string, t load.Target, need plan) (*process, error) {
+	file := filepath.Join(dir, "kamailio.cfg")
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	err = kamailio.Config{
+		UDP: t.UDP, TCP: t.TCP, WS: t.WS, Domain: t.Domain, Password: t.Password,
+		UDPChildren: o.udpChildren, TCPChildren: 1, MaxConnections: need.connections + 1000,
+	}.Write(f)
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	return launch("kamailio", dir, exec.CommandContext(ctx, o.kamailio, kamailio.Args(file, dir)...))
+}
+
+// The echo and the plain WebSocket server are this command again, started
+// with one of these words.
+const (
+	plainWS   = "coder-websocket"
+	childEcho = "child-echo"
+	childIdle = "child-idle"
+)
+
+func isChild(word string) bool { return word == childEcho || word == childIdle }
+
+func startChild(ctx context.Context, name, dir, word string, addrs ...netip.AddrPort) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	args := []string{word}
+	for _, a := range addrs {
+		args = append(args, a.String())
+	}
+	return launch(name, dir, exec.CommandContext(ctx, self, args...))
+}
+
+// child serves until its standard input ends, as it does when the parent is
+// gone, however that came.
+func child(ctx context.Context, args []string) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
+	if args[0] == childEcho && len(args) == 4 {
+		l, err := floor.Listen(ctx, args[1], args[2], args[3])
+		if err != nil {
+			return err
+		}
+		return floor.Echo(ctx, l)
+	}
+	if args[0] == childIdle && len(args) == 3 {
+		ws, err := net.Listen("tcp4", args[1])
+		if err != nil {
+			return err
+		}
+		admin, err := net.Listen("tcp4", args[2])
+		if err != nil {
+			return err
+		}
+		return floor.Idle(ctx, ws, admin)
+	}
+	return fmt.Errorf("bad arguments for a child: %q", args)
+}
