@@ -66,30 +66,61 @@ func arrival(control []byte) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
+// receiver reads the datagrams of a socket.
+type receiver struct {
+	message
+	s     *udpSocket
+	n     int
+	err   error
+	ready func(fd uintptr) bool
+}
+
+func newReceiver(s *udpSocket, buf []byte) *receiver {
+	r := &receiver{s: s}
+	r.setBuffer(buf)
+	r.ready = r.read
+	return r
+}
+
+// receive waits for a datagram. at is the address where it arrived, if the socket has many.
+func (r *receiver) receive() (n int, from netip.AddrPort, at netip.Addr, err error) {
+	r.header.Namelen = unix.SizeofSockaddrInet6
+	if r.s.any {
+		r.setControl(controlSize)
+	}
+	if err := r.s.raw.Read(r.ready); err != nil {
+		return 0, from, at, err
+	}
+	if r.err != nil {
+		return 0, from, at, r.err
+	}
+	if r.s.any {
+		at, _ = arrival(r.control[:r.header.Controllen])
+	}
+	return r.n, r.from(), at, nil
+}
+
+func (r *receiver) read(fd uintptr) bool {
+	r.n, r.err = r.message.receive(fd)
+	return !wouldBlock(r.err)
+}
+
 // datagram is one sending, pooled so that it costs no allocation.
 type datagram struct {
-	four    unix.SockaddrInet4
-	six     unix.SockaddrInet6
-	to      unix.Sockaddr
-	control []byte
-	b       []byte
-	err     error
-	ready   func(fd uintptr) bool
+	message
+	err   error
+	ready func(fd uintptr) bool
 }
 
 var datagrams = sync.Pool{New: func() any {
 	d := new(datagram)
-	d.ready = d.send
+	d.ready = d.write
 	return d
 }}
 
-func (d *datagram) send(fd uintptr) bool {
-	for {
-		_, d.err = unix.SendmsgN(int(fd), d.b, d.control, d.to, unix.MSG_DONTWAIT)
-		if d.err != unix.EINTR {
-			return true // never wait
-		}
-	}
+func (d *datagram) write(fd uintptr) bool {
+	d.err = d.message.send(fd)
+	return true // never wait
 }
 
 // send sends b without waiting.
@@ -100,23 +131,18 @@ func (s *udpSocket) send(f sip.Flow, b []byte) error {
 	}
 	d := datagrams.Get().(*datagram)
 	defer datagrams.Put(d)
-	d.b = b
-	if s.six {
-		d.six = unix.SockaddrInet6{Port: int(f.Remote.Port()), Addr: f.Remote.Addr().As16()}
-		d.to = &d.six
-	} else {
-		d.four = unix.SockaddrInet4{Port: int(f.Remote.Port()), Addr: f.Remote.Addr().As4()}
-		d.to = &d.four
-	}
+	d.setBuffer(b)
+	d.setAddress(f.Remote, s.six)
+	d.setControl(0)
 	if s.any && !f.Local.Addr().IsUnspecified() {
-		d.control = s.source(f.Local.Addr())
+		d.setControl(copy(d.control[:], s.source(f.Local.Addr())))
 	}
 	err := s.raw.Write(d.ready)
 	if err == nil {
 		err = d.err
 	}
-	d.b, d.control, d.err = nil, nil, nil
-	if err == unix.EAGAIN || err == unix.ENOBUFS {
+	d.setBuffer(nil)
+	if wouldBlock(err) || err == unix.ENOBUFS {
 		return ErrDropped
 	}
 	return err

@@ -11,9 +11,6 @@ import (
 	"github.com/sipway/sipway/sip"
 )
 
-// controlSize is 0: no control data are read.
-const controlSize = 0
-
 func listenShared(string, string) (*net.UDPConn, error) { return nil, errors.ErrUnsupported }
 
 // shareAddress fails: an address has one socket.
@@ -21,7 +18,19 @@ func shareAddress(syscall.RawConn) error { return errors.ErrUnsupported }
 
 func tellArrival(syscall.RawConn, bool) error { return nil }
 
-func arrival([]byte) (netip.Addr, bool) { return netip.Addr{}, false }
+// receiver reads the datagrams of a socket.
+type receiver struct {
+	s   *udpSocket
+	buf []byte
+}
+
+func newReceiver(s *udpSocket, buf []byte) *receiver { return &receiver{s, buf} }
+
+// receive waits for a datagram. Where it arrived is not known.
+func (r *receiver) receive() (n int, from netip.AddrPort, at netip.Addr, err error) {
+	n, from, err = r.s.conn.ReadFromUDPAddrPort(r.buf)
+	return n, from, at, err
+}
 
 func (s *udpSocket) send(f sip.Flow, b []byte) error {
 	_, err := s.conn.WriteToUDPAddrPort(b, f.Remote)

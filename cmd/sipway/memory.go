@@ -13,12 +13,14 @@ import (
 // least garbageRoom between two runs, whatever the heap. When the work is done the memory
 // is handed back, so that an idle server has the size of its clients.
 const (
-	garbageRoom = 64 << 20
+	garbageRoom = 32 << 20
 
-	// idleRate is the allocation rate in bytes a second below which a server is idle, and
-	// worthReturning what it must have allocated since the last time for a collection to
-	// be worth its while.
+	// idleRate is the allocation rate in bytes a second below which a server is idle,
+	// idleTime how long it must be so, and worthReturning what it must have allocated since
+	// the last time, for a collection to be worth its while: memory that is wanted again
+	// costs a page fault for every 4 KB.
 	idleRate       = 256 << 10
+	idleTime       = time.Minute
 	worthReturning = 8 << 20
 
 	memoryInterval = 2 * time.Second
@@ -48,6 +50,7 @@ type memory struct {
 	samples   []metrics.Sample
 	percent   int
 	allocated uint64 // up to the last look
+	idle      time.Duration
 	returned  uint64 // allocated when memory was last handed back
 }
 
@@ -71,9 +74,11 @@ func (m *memory) adapt() (returned bool) {
 		debug.SetGCPercent(percent)
 	}
 	total := m.samples[totalAllocated].Value.Uint64()
-	idle := total-m.allocated < idleRate*uint64(memoryInterval/time.Second)
+	if m.idle += memoryInterval; total-m.allocated > idleRate*uint64(memoryInterval/time.Second) {
+		m.idle = 0
+	}
 	m.allocated = total
-	if !idle || total-m.returned < worthReturning {
+	if m.idle < idleTime || total-m.returned < worthReturning {
 		return false
 	}
 	debug.FreeOSMemory()

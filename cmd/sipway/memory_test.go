@@ -3,7 +3,7 @@ package main
 import "testing"
 
 func TestCollectorPercent(t *testing.T) {
-	for live, want := range map[uint64]int{0: 1600, 4 << 20: 1600, 8 << 20: 800, 30 << 20: 400, 64 << 20: 100, 1 << 30: 100} {
+	for live, want := range map[uint64]int{0: 800, 4 << 20: 800, 8 << 20: 400, 30 << 20: 200, 64 << 20: 100, 1 << 30: 100} {
 		got := collectorPercent(live)
 		if got != want {
 			t.Errorf("with %d MiB live: %d %%, want %d %%", live>>20, got, want)
@@ -23,6 +23,11 @@ func TestMemoryReturned(t *testing.T) {
 		t.Error("64 MiB allocated since the last look count as idle")
 	}
 	clear(garbage)
+	for m.idle+memoryInterval < idleTime {
+		if m.adapt() {
+			t.Errorf("handed back after %v", m.idle)
+		}
+	}
 	if !m.adapt() {
 		t.Error("nothing was handed back")
 	}
