@@ -112,3 +112,19 @@ func (m *message) send(fd uintptr) error {
 	_, err := rawCall(unix.SYS_SENDMSG, fd, unsafe.Pointer(&m.header), unix.MSG_DONTWAIT)
 	return err
 }
+
+// rawSendAll sends messages until the kernel refuses one, and returns how many it took; an
+// error is the first one's.
+func rawSendAll(fd uintptr, headers []mmsghdr) (int, error) {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd,
+			uintptr(unsafe.Pointer(unsafe.SliceData(headers))), uintptr(len(headers)), unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		default:
+			return 0, errno
+		}
+	}
+}

@@ -39,6 +39,12 @@ func (t *tally) sent(size int, err error) {
 	t.bytesOut.Add(uint64(size))
 }
 
+func (t *tally) sentAll(sent, dropped, size int) {
+	t.out.Add(uint64(sent))
+	t.dropped.Add(uint64(dropped))
+	t.bytesOut.Add(uint64(size))
+}
+
 func (t *tally) addTo(s *Stats) {
 	opened := t.opened.Load()
 	s.Flows += int(opened - t.closed.Load())

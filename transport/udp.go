@@ -34,6 +34,7 @@ const (
 type udpListener struct {
 	addr    netip.AddrPort
 	sockets []*udpSocket
+	batch   udpBatch
 }
 
 type udpSocket struct {
@@ -64,7 +65,7 @@ func (l *Layer) listenUDP(addr string) (netip.AddrPort, error) {
 	l.udp.Store(&all)
 	l.mu.Unlock()
 	for _, s := range u.sockets {
-		l.start(func() { s.read(l, u.addr) })
+		l.start(func() { s.read(l, u) })
 	}
 	return u.addr, nil
 }
@@ -126,12 +127,12 @@ func (u *udpListener) Close() error {
 
 // read reads until the socket is closed. What ICMP reports about earlier datagrams is no
 // reason to stop.
-func (s *udpSocket) read(l *Layer, at netip.AddrPort) {
-	buf := make([]byte, maxDatagram)
-	r := newReceiver(s, buf)
+func (s *udpSocket) read(l *Layer, u *udpListener) {
+	r := newReceiver(s, make([]byte, maxDatagram))
+	out := make([]outgoing, 0, maxBatch)
 	var pause time.Duration
 	for {
-		n, from, arrived, err := r.receive()
+		in, err := r.receive()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -141,13 +142,29 @@ func (s *udpSocket) read(l *Layer, at netip.AddrPort) {
 			continue
 		}
 		pause = 0
-		f := sip.Flow{Transport: sip.UDP, Local: at}
-		f.Remote = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		if arrived.IsValid() {
-			f.Local = netip.AddrPortFrom(arrived.Unmap(), at.Port())
+		u.batch.begin()
+		for n, ok := 1, true; ok; n++ {
+			f := sip.Flow{Transport: sip.UDP, Local: u.addr, Remote: in.from}
+			if in.at.IsValid() {
+				f.Local = netip.AddrPortFrom(in.at.Unmap(), u.addr.Port())
+			}
+			l.receiveDatagram(f, in.b, &s.tally)
+			if n == maxBatch {
+				break
+			}
+			in, ok = r.more()
 		}
-		l.receiveDatagram(f, buf[:n], &s.tally)
+		out = u.batch.end(out)
+		s.sendAll(out)
+		clear(out)
 	}
+}
+
+// incoming is a datagram that was read. Its bytes are the receiver's.
+type incoming struct {
+	b    []byte
+	from netip.AddrPort
+	at   netip.Addr // where it arrived, if the socket has many addresses
 }
 
 // receiveDatagram hands on a datagram. It doesn't keep b.
@@ -193,7 +210,7 @@ func (u *udpListener) carries(a netip.Addr) bool {
 }
 
 // sendUDP sends from the local address of the flow, which for a response is where the
-// request arrived (RFC 3581 §4).
+// request arrived (RFC 3581 §4). While datagrams are being handled it is put with others.
 func (l *Layer) sendUDP(f sip.Flow, b []byte) error {
 	u := l.udpFor(f)
 	if u == nil {
@@ -201,6 +218,9 @@ func (l *Layer) sendUDP(f sip.Flow, b []byte) error {
 	}
 	if !u.carries(f.Remote.Addr()) {
 		return fmt.Errorf("%w: from %v to %v", ErrUnsupported, f.Local, f.Remote)
+	}
+	if len(b) <= maxPayload && u.batch.add(outgoing{f, b}) {
+		return nil
 	}
 	s := u.sockets[0]
 	if n := len(u.sockets); n > 1 { // spread over the sockets' locks

@@ -69,38 +69,57 @@ func arrival(control []byte) (netip.Addr, bool) {
 // receiver reads the datagrams of a socket.
 type receiver struct {
 	message
-	s     *udpSocket
-	n     int
-	err   error
-	ready func(fd uintptr) bool
+	s   *udpSocket
+	buf []byte
+	n   int
+	err error
+
+	ready, now func(fd uintptr) bool // waits, does not wait
 }
 
 func newReceiver(s *udpSocket, buf []byte) *receiver {
-	r := &receiver{s: s}
+	r := &receiver{s: s, buf: buf}
 	r.setBuffer(buf)
 	r.ready = r.read
+	r.now = func(fd uintptr) bool {
+		r.read(fd)
+		return true
+	}
 	return r
 }
 
-// receive waits for a datagram. at is the address where it arrived, if the socket has many.
-func (r *receiver) receive() (n int, from netip.AddrPort, at netip.Addr, err error) {
+// receive waits for a datagram.
+func (r *receiver) receive() (incoming, error) {
+	if err := r.s.raw.Read(r.ready); err != nil {
+		return incoming{}, err
+	}
+	if r.err != nil {
+		return incoming{}, r.err
+	}
+	return r.taken(), nil
+}
+
+// more returns a datagram that is there already.
+func (r *receiver) more() (incoming, bool) {
+	if err := r.s.raw.Read(r.now); err != nil || r.err != nil {
+		return incoming{}, false
+	}
+	return r.taken(), true
+}
+
+func (r *receiver) taken() incoming {
+	in := incoming{b: r.buf[:r.n], from: r.from()}
+	if r.s.any {
+		in.at, _ = arrival(r.control[:r.header.Controllen])
+	}
+	return in
+}
+
+func (r *receiver) read(fd uintptr) bool {
 	r.header.Namelen = unix.SizeofSockaddrInet6
 	if r.s.any {
 		r.setControl(controlSize)
 	}
-	if err := r.s.raw.Read(r.ready); err != nil {
-		return 0, from, at, err
-	}
-	if r.err != nil {
-		return 0, from, at, r.err
-	}
-	if r.s.any {
-		at, _ = arrival(r.control[:r.header.Controllen])
-	}
-	return r.n, r.from(), at, nil
-}
-
-func (r *receiver) read(fd uintptr) bool {
 	r.n, r.err = r.message.receive(fd)
 	return !wouldBlock(r.err)
 }
@@ -131,12 +150,7 @@ func (s *udpSocket) send(f sip.Flow, b []byte) error {
 	}
 	d := datagrams.Get().(*datagram)
 	defer datagrams.Put(d)
-	d.setBuffer(b)
-	d.setAddress(f.Remote, s.six)
-	d.setControl(0)
-	if s.any && !f.Local.Addr().IsUnspecified() {
-		d.setControl(copy(d.control[:], s.source(f.Local.Addr())))
-	}
+	d.set(s, f, b)
 	err := s.raw.Write(d.ready)
 	if err == nil {
 		err = d.err
@@ -146,6 +160,82 @@ func (s *udpSocket) send(f sip.Flow, b []byte) error {
 		return ErrDropped
 	}
 	return err
+}
+
+// set makes it a datagram to a flow's other end.
+func (m *message) set(s *udpSocket, f sip.Flow, b []byte) {
+	m.setBuffer(b)
+	m.setAddress(f.Remote, s.six)
+	m.setControl(0)
+	if s.any && !f.Local.Addr().IsUnspecified() {
+		m.setControl(copy(m.control[:], s.source(f.Local.Addr())))
+	}
+}
+
+// sending is several datagrams, pooled for their memory.
+type sending struct {
+	headers  [maxBatch]mmsghdr
+	messages [maxBatch]message
+	from, to int // those not yet sent
+	ready    func(fd uintptr) bool
+	failed   int
+}
+
+// mmsghdr is the kernel's struct of that name.
+type mmsghdr struct {
+	header unix.Msghdr
+	length uint32
+}
+
+var sendings = sync.Pool{New: func() any {
+	d := new(sending)
+	d.ready = d.write
+	return d
+}}
+
+// sendAll sends datagrams in one system call, as far as the kernel takes them. One that it
+// doesn't take is lost, as UDP may lose it anywhere.
+func (s *udpSocket) sendAll(all []outgoing) {
+	if len(all) == 0 {
+		return
+	}
+	d := sendings.Get().(*sending)
+	defer sendings.Put(d)
+	d.from, d.to, d.failed = 0, 0, 0
+	bytes := 0
+	for _, o := range all {
+		if o.flow.Remote.Addr().Zone() != "" {
+			s.tally.sent(len(o.b), s.send(o.flow, o.b))
+			continue
+		}
+		m := &d.messages[d.to]
+		m.set(s, o.flow, o.b)
+		d.headers[d.to].header = m.header
+		d.to++
+		bytes += len(o.b)
+	}
+	sent := d.to
+	if s.raw.Write(d.ready) != nil {
+		d.failed = sent
+	}
+	s.tally.sentAll(sent-d.failed, d.failed, bytes)
+	for i := range sent {
+		d.messages[i].setBuffer(nil)
+		d.headers[i].header = unix.Msghdr{}
+	}
+}
+
+// write sends what is left. When the kernel refuses one it is passed over.
+func (d *sending) write(fd uintptr) bool {
+	for d.from < d.to {
+		n, err := rawSendAll(fd, d.headers[d.from:d.to])
+		if err != nil {
+			d.failed++
+			n = 1
+		}
+		d.from += n
+	}
+	return true
 }
 
 // source is the control data that makes a datagram leave from an address.

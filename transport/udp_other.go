@@ -27,9 +27,19 @@ type receiver struct {
 func newReceiver(s *udpSocket, buf []byte) *receiver { return &receiver{s, buf} }
 
 // receive waits for a datagram. Where it arrived is not known.
-func (r *receiver) receive() (n int, from netip.AddrPort, at netip.Addr, err error) {
-	n, from, err = r.s.conn.ReadFromUDPAddrPort(r.buf)
-	return n, from, at, err
+func (r *receiver) receive() (incoming, error) {
+	n, from, err := r.s.conn.ReadFromUDPAddrPort(r.buf)
+	return incoming{b: r.buf[:n], from: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}, err
+}
+
+// more returns nothing: datagrams are handled one by one.
+func (r *receiver) more() (incoming, bool) { return incoming{}, false }
+
+// sendAll sends datagrams. One that the system doesn't take is lost.
+func (s *udpSocket) sendAll(all []outgoing) {
+	for _, o := range all {
+		s.tally.sent(len(o.b), s.send(o.flow, o.b))
+	}
 }
 
 func (s *udpSocket) send(f sip.Flow, b []byte) error {
