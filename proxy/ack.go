@@ -60,4 +60,5 @@ func (p *Proxy) forwardAck(r *request, to sip.Flow) {
 	if err != nil {
 		p.Logger.Debug("ACK dropped", "call-id", r.msg.CallID(), "error", err)
 	}
+	r.msg.Release()
 }

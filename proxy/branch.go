@@ -58,12 +58,15 @@ func (b *branch) send(flow sip.Flow) {
 		b.fail(487)
 		return
 	}
-	if m.Method() == sip.INVITE {
+	if c.method == sip.INVITE {
 		b.timerC = time.AfterFunc(c.proxy.TimerC, b.expire)
 	}
 	c.mu.Unlock()
 
 	client, err := c.proxy.Transactions.Request(flow, m, b)
+	if c.method != sip.INVITE { // of which the transaction makes ACK and CANCEL
+		m.Release()
+	}
 	if err != nil {
 		b.Error(nil, err)
 		return
@@ -78,23 +81,23 @@ func (b *branch) send(flow sip.Flow) {
 	}
 }
 
-// Response is RFC 3261 §16.7, steps 1 to 5.
+// Response is RFC 3261 §16.7, steps 1 to 5. It owns the response, and keeps it only if it
+// may yet be the best one.
 func (b *branch) Response(_ *transaction.Client, m *sip.Message) {
 	m.PopVia() // step 3
-	if m.Via() == nil {
-		return // it was meant for us, and we asked nothing
-	}
-	switch c := b.context; {
-	case m.Status() < 200:
-		if m.Status() > 100 { // step 2; 100 is for this hop alone
-			b.ring()
-			c.provisional(m)
-		}
-	case m.Status() < 300:
-		c.success(b, m)
-	default:
+	c := b.context
+	switch {
+	case m.Via() == nil: // it was meant for us, and we asked nothing
+	case m.Status() > 299:
 		c.failure(b, m)
+		return
+	case m.Status() > 199:
+		c.success(b, m)
+	case m.Status() > 100: // step 2; 100 is for this hop alone
+		b.ring()
+		c.provisional(m)
 	}
+	m.Release()
 }
 
 // ring notes a provisional response and starts Timer C anew (RFC 3261 §16.7 step 2).

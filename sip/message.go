@@ -3,6 +3,7 @@ package sip
 import (
 	"iter"
 	"strings"
+	"sync"
 )
 
 // Message is a request or a response. It must not be copied; see [Message.Clone].
@@ -33,6 +34,18 @@ type Message struct {
 	cseq     CSeq
 	length   int64 // the Content-Length, -1 where there is none
 	body     string
+}
+
+// messages holds what was released.
+var messages = sync.Pool{New: func() any { return new(Message) }}
+
+// Release says that nobody uses m any more, so that its memory can be another message's.
+// Strings taken from it and clones stay what they are. It need not be called, and must be
+// called by none but the owner of a message that nobody else has kept.
+func (m *Message) Release() {
+	m.edit = nil // a clone may share it
+	m.reset("")
+	messages.Put(m)
 }
 
 // inlineLines is the number of header lines that a message holds without a further

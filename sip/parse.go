@@ -26,7 +26,7 @@ const (
 //
 // There is no limit of nesting, because nothing is read by recursion.
 func Parse(b []byte) (*Message, error) {
-	m := new(Message)
+	m := messages.Get().(*Message)
 	err := m.Parse(b)
 	if err != nil && m.method == "" && m.status == 0 {
 		return nil, err

@@ -53,7 +53,7 @@ func (m *Message) AppendTo(b []byte) []byte {
 
 // Clone returns a message with the same bytes and an index and edits of its own.
 func (m *Message) Clone() *Message {
-	c := new(Message)
+	c := messages.Get().(*Message)
 	*c = *m
 	// Without room behind them, the edits that both now see are never written over.
 	c.edit = m.edit[:len(m.edit):len(m.edit)]

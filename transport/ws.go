@@ -3,6 +3,7 @@ package transport
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"unicode/utf8"
@@ -63,6 +64,12 @@ func (w *webSocket) read() error {
 			if w.skipPong() {
 				continue
 			}
+			if b := w.takeFrame(); b != nil {
+				if err := w.finish(b); err != nil {
+					return err
+				}
+				continue
+			}
 		}
 		b, err := w.readMessage()
 		if err != nil {
@@ -72,13 +79,39 @@ func (w *webSocket) read() error {
 			}
 			return w.c.readError(err)
 		}
-		if err := w.message(b); err != nil {
-			return err
-		}
-		if err := w.c.ending(); err != nil {
+		if err := w.finish(b); err != nil {
 			return err
 		}
 	}
+}
+
+// finish handles a message, and reports the end if that was asked for meanwhile.
+func (w *webSocket) finish(b []byte) error {
+	if err := w.message(b); err != nil {
+		return err
+	}
+	return w.c.ending()
+}
+
+// takeFrame takes a message that is one whole frame at the beginning of what was read ahead,
+// as clients send nearly every message, in an exact-size buffer. It returns nil where
+// coder/websocket is to look: at a part, a fragment, a control frame, an error.
+func (w *webSocket) takeFrame() []byte {
+	b := w.buffered()
+	if len(b) < 2 || b[0] != final|opText && b[0] != final|opBinary || b[1]&masked == 0 {
+		return nil
+	}
+	header, size := 2, int(b[1]&^masked)
+	if size == 126 && len(b) >= 4 {
+		header, size = 4, int(binary.BigEndian.Uint16(b[2:]))
+	}
+	if size == 0 || (size >= 126) != (header == 4) || size > w.c.layer.cfg.MaxMessage || len(b) < header+maskSize+size {
+		return nil
+	}
+	message := make([]byte, size)
+	unmask(message, b[header+maskSize:], b[header:header+maskSize])
+	w.discard(header + maskSize + size)
+	return message
 }
 
 // skipPong passes over a pong (RFC 6455 §5.5.3) at the beginning of what was read ahead,

@@ -33,3 +33,20 @@ func appendFrame(dst []byte, opcode byte, payload []byte) []byte {
 	}
 	return append(dst, payload...)
 }
+
+// maskSize is the length of a frame's masking key.
+const maskSize = 4
+
+// unmask fills dst from the masked bytes of src (RFC 6455 §5.3), eight at a time.
+func unmask(dst, src, key []byte) {
+	word := uint64(binary.LittleEndian.Uint32(key))
+	word |= word << 32
+	n := len(dst)
+	i := 0
+	for ; i+8 <= n; i += 8 {
+		binary.LittleEndian.PutUint64(dst[i:], binary.LittleEndian.Uint64(src[i:])^word)
+	}
+	for ; i < n; i++ {
+		dst[i] = src[i] ^ key[i%maskSize]
+	}
+}
