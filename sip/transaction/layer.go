@@ -83,12 +83,13 @@ type Stats struct {
 
 // New returns a layer that sends by sender and serves user.
 func New(cfg Config, sender Sender, user User) *Layer {
+	periods := newPeriods(cfg)
 	return &Layer{
-		periods: newPeriods(cfg),
+		periods: periods,
 		limit:   int64(cmp.Or(cfg.MaxTransactions, defaultMaxTransactions)),
 		sender:  sender,
 		user:    user,
-		clock:   clock{epoch: time.Now()},
+		clock:   clock{epoch: time.Now(), lane: lane{wait: periods.timeout}},
 		hash:    hasher{maphash.MakeSeed()},
 		servers: newTable[*Server](),
 		clients: newTable[*Client](),

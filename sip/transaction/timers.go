@@ -6,15 +6,21 @@ import (
 )
 
 // timers are the two slots that every machine does with: retransmit for Timers A, E and G
-// and for a 100 that is due later, lifetime for B, D, F, H, I, J, K, L and M. Both are
-// served by one alarm that is set to the earlier of them. Guarded by the transaction's
-// mutex.
+// and for a 100 that is due later, lifetime for B, D, F, H, I, J, K, L and M. A lane serves
+// a lifetime of 64*T1; all else is served by one alarm that is set to the earlier of both.
+// Guarded by the transaction's mutex.
 type timers struct {
 	// retransmit and lifetime are instants of the layer's clock, 0 where the slot is
 	// stopped.
 	retransmit, lifetime time.Duration
 	// interval is what retransmit was last armed with.
 	interval time.Duration
+
+	// long says that lifetime is 64*T1 from when it was armed, which a lane takes care of;
+	// place is there once it does. fresh says that it was armed since.
+	long, fresh bool
+	waits       bool // place is in the lane, or was until it expired
+	place       place
 
 	alarm *alarm
 	set   time.Duration // the instant the alarm is set to, 0 for none
@@ -47,9 +53,22 @@ func (t *timers) due(now time.Duration) slot {
 	return noSlot
 }
 
-// sync brings the alarm into line with the slots.
+// sync brings lane and alarm into line with the slots.
 func (t *timers) sync(c *clock, owner expirer) {
 	next := t.lifetime
+	long := t.long && next != 0
+	if t.waits && (t.fresh || !long) {
+		c.lane.leave(&t.place)
+		t.waits = false
+	}
+	if long {
+		if !t.waits {
+			c.lane.join(c, &t.place, owner)
+			t.waits = true
+		}
+		next = 0
+	}
+	t.fresh = false
 	if t.retransmit != 0 && (next == 0 || t.retransmit < next) {
 		next = t.retransmit
 	}
@@ -100,6 +119,7 @@ func (a *alarm) assign(owner expirer) {
 // that an instant takes 8 bytes and is never 0 where a timer was armed.
 type clock struct {
 	epoch  time.Time
+	lane   lane
 	alarms sync.Pool
 }
 

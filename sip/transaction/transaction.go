@@ -90,6 +90,7 @@ func (t *transaction) reliable() bool { return t.flow.Transport.Reliable() }
 func (t *transaction) arm(retransmit, lifetime time.Duration) {
 	t.timers.interval = retransmit
 	t.timers.retransmit, t.timers.lifetime = 0, 0
+	t.timers.long, t.timers.fresh = lifetime == t.layer.periods.timeout, true
 	if retransmit == 0 && lifetime == 0 {
 		return
 	}
