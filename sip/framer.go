@@ -180,7 +180,7 @@ func (f *Framer) messageSize(head int) (int, error) {
 		for end < len(s)-2 && (s[end] == ' ' || s[end] == '\t') { // folded
 			end += strings.IndexByte(s[end:], '\n') + 1
 		}
-		if c := lower(s[at]); c == 'c' || c == 'l' {
+		if mayBeLength(s[at:end]) {
 			if value, ok := contentLength(s[at:end]); ok {
 				n, isNumber := parseUint(value, math.MaxUint32)
 				if !isNumber || found {
@@ -198,6 +198,18 @@ func (f *Framer) messageSize(head int) (int, error) {
 		return 0, tooLarge()
 	}
 	return head + int(length), nil
+}
+
+// mayBeLength spares looking closer at most lines: it knows "l" by its first letter, and of
+// "Content-Length" the first and the ninth.
+func mayBeLength(line string) bool {
+	switch line[0] {
+	case 'l', 'L':
+		return true
+	case 'c', 'C':
+		return len(line) > len("Content-Length") && lower(line[len("Content-")]) == 'l'
+	}
+	return false
 }
 
 // contentLength returns the value of a header line that is a Content-Length.
