@@ -84,17 +84,20 @@ func idleMemory(ctx context.Context, name string, o *options, dir string) (strin
 
 const (
 	settleStep  = time.Second
-	settleSteps = 20
+	settleSteps = 60
+	// settleCalm is how many steps without a change are enough: more than the 20 s after
+	// which an idle sipway hands memory back.
+	settleCalm = 25
 	// settled is the change of a step, in bytes, that counts as none.
 	settled = 256 << 10
 )
 
-// settle has the server's garbage collected, where it has any, until its
-// memory stays the same for three steps.
+// settle has the server's garbage collected once, where it has any, and waits
+// until its memory stays the same.
 func (p *process) settle(ctx context.Context, l *load.Load) (memory, error) {
 	var last memory
-	for calm, step := 0, 0; step < settleSteps && calm < 3; step++ {
-		if p.admin.IsValid() {
+	for calm, step := 0, 0; step < settleSteps && calm < settleCalm; step++ {
+		if step == 0 && p.admin.IsValid() {
 			if err := get(ctx, p.admin, "/debug/pprof/heap?gc=1", io.Discard); err != nil {
 				return last, err
 			}

@@ -20,7 +20,7 @@ const (
 	// the last time, for a collection to be worth its while: memory that is wanted again
 	// costs a page fault for every 4 KB.
 	idleRate       = 256 << 10
-	idleTime       = time.Minute
+	idleTime       = 20 * time.Second
 	worthReturning = 8 << 20
 
 	memoryInterval = 2 * time.Second
