@@ -46,13 +46,13 @@ func idleMemory(ctx context.Context, name string, o *options, dir string) (strin
 		return "", err
 	}
 	defer l.Close()
-	before, err := p.settle(ctx, l)
+	before, err := p.settle(ctx, l, calmSilent)
 	if err != nil {
 		return "", err
 	}
-	kind := "silent"
+	kind, calm := "silent", calmSilent
 	if o.idleRegistered && name != plainWS {
-		kind = "registered"
+		kind, calm = "registered", calmRegistered
 		n = n / 2 * 2
 		err = l.RegisterIdle()
 	} else {
@@ -61,7 +61,7 @@ func idleMemory(ctx context.Context, name string, o *options, dir string) (strin
 	if err != nil {
 		return "", p.failed(err)
 	}
-	after, err := p.settle(ctx, l)
+	after, err := p.settle(ctx, l, calm)
 	if err != nil {
 		return "", p.failed(err)
 	}
@@ -85,18 +85,20 @@ func idleMemory(ctx context.Context, name string, o *options, dir string) (strin
 const (
 	settleStep  = time.Second
 	settleSteps = 60
-	// settleCalm is how many steps without a change are enough: more than the 20 s after
-	// which an idle sipway hands memory back.
-	settleCalm = 25
+	// calmSilent and calmRegistered are how many steps without a change are enough. An idle
+	// sipway hands memory back after 20 s; but a client that has said nothing within 30 s it
+	// does not keep.
+	calmSilent     = 3
+	calmRegistered = 25
 	// settled is the change of a step, in bytes, that counts as none.
 	settled = 256 << 10
 )
 
 // settle has the server's garbage collected once, where it has any, and waits
 // until its memory stays the same.
-func (p *process) settle(ctx context.Context, l *load.Load) (memory, error) {
+func (p *process) settle(ctx context.Context, l *load.Load, enough int) (memory, error) {
 	var last memory
-	for calm, step := 0, 0; step < settleSteps && calm < settleCalm; step++ {
+	for calm, step := 0, 0; step < settleSteps && calm < enough; step++ {
 		if step == 0 && p.admin.IsValid() {
 			if err := get(ctx, p.admin, "/debug/pprof/heap?gc=1", io.Discard); err != nil {
 				return last, err
