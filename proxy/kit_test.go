@@ -35,6 +35,8 @@ type world struct {
 	bindings map[string][]store.Binding
 	cold     bool // nothing is in memory: the store is asked
 	broken   bool // and fails
+
+	onSend func(p packet) // called once, within the Send of the next INVITE
 }
 
 type packet struct {
@@ -119,6 +121,12 @@ func (w *world) Send(f sip.Flow, b []byte) error {
 		return nil
 	}
 	w.wire = append(w.wire, packet{f, m})
+	if hook := w.onSend; hook != nil && m.Method() == sip.INVITE && m.IsRequest() {
+		w.onSend = nil
+		w.mu.Unlock()
+		hook(packet{f, m})
+		w.mu.Lock()
+	}
 	return nil
 }
 

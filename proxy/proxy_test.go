@@ -147,6 +147,34 @@ func TestCancelByCaller(t *testing.T) {
 	})
 }
 
+// A CANCEL that comes while the INVITE is being sent, over a connection that had to be
+// opened, is not lost.
+func TestCancelWhileSending(t *testing.T) {
+	run(t, func(w *world) {
+		w.bind("carol", "sip:carol@192.0.2.30:5070;transport=tcp", carolTCP)
+		w.closeFlow(carolTCP)
+		text := newRequest("INVITE", "sip:carol@example.test", alice, viaWS)
+		cancel := strings.NewReplacer("INVITE sip", "CANCEL sip", "1 INVITE", "1 CANCEL").Replace(text)
+		m, err := sip.Parse([]byte(strings.ReplaceAll(strings.TrimSpace(cancel), "\n", "\r\n") + "\r\n\r\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.SetReceived(aliceWS.Remote)
+		w.onSend = func(packet) { w.layer.Receive(aliceWS, m) }
+		w.receive(aliceWS, text)
+		w.next(aliceWS, "SIP/2.0 100")
+		w.next(aliceWS, "SIP/2.0 200")
+		phone, _ := w.Dial(t.Context(), sip.TCP, netip.MustParseAddrPort("192.0.2.30:5070"))
+		invite := w.next(phone, "INVITE")
+		w.respond(phone, invite, 180)
+		w.respond(phone, w.next(phone, "CANCEL"), 200)
+		w.next(aliceWS, "SIP/2.0 180")
+		w.respond(phone, invite, 487)
+		w.next(phone, "ACK")
+		w.next(aliceWS, "SIP/2.0 487")
+	})
+}
+
 // A caller whose connection breaks while it rings leaves no phone ringing.
 func TestCallerGone(t *testing.T) {
 	run(t, func(w *world) {

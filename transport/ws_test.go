@@ -205,20 +205,24 @@ func TestWSKeepaliveAndMalformed(t *testing.T) {
 	}
 }
 
+// The limit holds for a message that is read at once and for one that is read in parts.
 func TestWSTooLarge(t *testing.T) {
-	l, r := newLayer(t, Config{MaxMessage: 9000})
-	at := listen(t, l, sip.WS)
-	fits := requestBody(sip.WS, 1, strings.Repeat("b", 9000-len(requestBody(sip.WS, 1, strings.Repeat("b", 1000)))+1000))
-	c := dialWS(t, at)
-	writeWS(t, c, websocket.MessageText, fits)
-	expectSeq(t, r, 1)
-	writeWS(t, c, websocket.MessageText, fits+"b")
-	_, _, err := c.Read(t.Context())
-	if websocket.CloseStatus(err) != websocket.StatusMessageTooBig {
-		t.Errorf("client sees %v", err)
-	}
-	if e := next(t, r.closed); !errors.Is(e.err, websocket.ErrMessageTooBig) {
-		t.Errorf("closed by %v", e.err)
+	for _, limit := range []int{2000, chunkSize + 1000} {
+		l, r := newLayer(t, Config{MaxMessage: limit})
+		at := listen(t, l, sip.WS)
+		room := limit - len(requestBody(sip.WS, 1, strings.Repeat("b", 1000))) + 1000
+		fits := requestBody(sip.WS, 1, strings.Repeat("b", room))
+		c := dialWS(t, at)
+		writeWS(t, c, websocket.MessageText, fits)
+		expectSeq(t, r, 1)
+		writeWS(t, c, websocket.MessageText, fits+"b")
+		_, _, err := c.Read(t.Context())
+		if websocket.CloseStatus(err) != websocket.StatusMessageTooBig {
+			t.Errorf("limit %d: client sees %v", limit, err)
+		}
+		if e := next(t, r.closed); !errors.Is(e.err, websocket.ErrMessageTooBig) {
+			t.Errorf("limit %d: closed by %v", limit, e.err)
+		}
 	}
 }
 
