@@ -19,6 +19,7 @@ type benchWorld struct {
 
 func (w *benchWorld) Send(f sip.Flow, b []byte) error { w.last[f] = b; return nil }
 func (w *benchWorld) Alive(sip.Flow) bool             { return true }
+func (w *benchWorld) ProbeSilent(sip.Flow)            {}
 
 func (w *benchWorld) Dial(context.Context, sip.Transport, netip.AddrPort) (sip.Flow, error) {
 	panic("a benchmark dials")

@@ -71,6 +71,9 @@ func (b *branch) send(flow sip.Flow) {
 		b.Error(nil, err)
 		return
 	}
+	if b.target.hop.registered {
+		c.proxy.Network.ProbeSilent(flow)
+	}
 	c.mu.Lock()
 	b.client = client
 	late := c.cancelled && !b.done // the CANCEL came before there was a client to take it

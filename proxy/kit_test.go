@@ -31,6 +31,7 @@ type world struct {
 	mu       sync.Mutex
 	wire     []packet
 	closed   map[uint64]bool
+	probed   []sip.Flow
 	refused  map[netip.AddrPort]bool // Dial fails
 	bindings map[string][]store.Binding
 	cold     bool // nothing is in memory: the store is asked
@@ -147,6 +148,12 @@ func (w *world) Alive(f sip.Flow) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return !w.closed[f.ID]
+}
+
+func (w *world) ProbeSilent(f sip.Flow) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.probed = append(w.probed, f)
 }
 
 func (w *world) Flow(id uint64) (sip.Flow, bool) {

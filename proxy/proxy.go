@@ -62,6 +62,9 @@ type Network interface {
 	Send(f sip.Flow, b []byte) error
 	Dial(ctx context.Context, t sip.Transport, remote netip.AddrPort) (sip.Flow, error)
 	Alive(f sip.Flow) bool
+	// ProbeSilent makes sure that a peer who was silent for long is there. A request was
+	// just sent to it; if it gives no sign of life soon, the flow closes.
+	ProbeSilent(f sip.Flow)
 	// Flow returns the connection of an incarnation; ok is false once it has closed.
 	Flow(id uint64) (f sip.Flow, ok bool)
 }

@@ -31,6 +31,13 @@ type Config struct {
 	// byte. Default 10 s, as in RFC 5626 §4.4.1.
 	PingTimeout time.Duration
 
+	// ProbeAfter is how long a peer may have been silent before a request that is sent to
+	// it is followed by a probe. Default 10 s.
+	ProbeAfter time.Duration
+
+	// ProbeTimeout is how long such a peer may take to show that it is there. Default 1 s.
+	ProbeTimeout time.Duration
+
 	// FirstMessageTimeout is how long a connection may be open without having sent one
 	// valid SIP message. Default 30 s; negative: for ever.
 	FirstMessageTimeout time.Duration
@@ -52,6 +59,8 @@ type Config struct {
 
 	// Logger gets what an operator must know. Default [slog.Default].
 	Logger *slog.Logger
+
+	clock clock
 }
 
 func (c Config) withDefaults() Config {
@@ -60,12 +69,15 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.WriteTimeout, 10*time.Second)
 	setDefault(&c.PingInterval, 30*time.Second)
 	setDefault(&c.PingTimeout, 10*time.Second)
+	setDefault(&c.ProbeAfter, 10*time.Second)
+	setDefault(&c.ProbeTimeout, time.Second)
 	setDefault(&c.FirstMessageTimeout, 30*time.Second)
 	setDefault(&c.MessageTimeout, 20*time.Second)
 	setDefault(&c.DialTimeout, 5*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	c.clock.began = time.Now()
 	return c
 }
 

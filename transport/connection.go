@@ -30,14 +30,17 @@ type connection struct {
 	stream stream
 	ws     *webSocket // nil: messages are framed by their Content-Length
 	tally  *tally
-	dialed bool // by us: may be found by its remote address
+	opened int64 // by the layer's clock
+	dialed bool  // by us: may be found by its remote address
 
 	reason  atomic.Pointer[error] // why it ends, nil while it doesn't
 	greeted atomic.Bool           // a valid message has come
+	rtt     atomic.Int64          // of the last ping, in nanoseconds; 0: not known
 
 	mu    sync.Mutex // guards what follows
 	phase phase
 	timer *time.Timer
+	due   int64 // when the timer is to fire, by the layer's clock
 }
 
 // newConnection makes a connection of a socket. It is to be started.
@@ -46,6 +49,7 @@ func (l *Layer) newConnection(t sip.Transport, sock *socket, st stream) *connect
 		layer:  l,
 		sock:   sock,
 		stream: st,
+		opened: l.cfg.clock.now(),
 		flow: sip.Flow{
 			Transport: t,
 			Local:     addrPort(sock.LocalAddr()),

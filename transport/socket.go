@@ -29,7 +29,8 @@ type socket struct {
 	cfg     *Config
 	release func() // called once, when the connection is closed
 
-	heard atomic.Bool // since it was last cleared, bytes have come
+	heard   atomic.Bool  // since it was last cleared, bytes have come
+	heardAt atomic.Int64 // when they last came, or the socket was made, by the layer's clock
 
 	// Of the reading goroutine.
 	chunk     *[chunkSize]byte // holds in, nil when nothing is unread
@@ -42,6 +43,7 @@ type socket struct {
 
 func newSocket(c net.Conn, cfg *Config, release func()) *socket {
 	s := &socket{Conn: c, cfg: cfg, release: release}
+	s.heardAt.Store(cfg.clock.now())
 	if sc, ok := c.(syscall.Conn); ok && hasDescriptors {
 		if raw, err := sc.SyscallConn(); err == nil {
 			s.raw = raw
@@ -99,6 +101,7 @@ func (s *socket) took(chunk *[chunkSize]byte, n int, err error) {
 		chunks.Put(chunk)
 		return
 	}
+	s.heardAt.Store(s.cfg.clock.now())
 	s.heard.Store(true)
 	s.chunk, s.in = chunk, chunk[:n]
 }

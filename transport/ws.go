@@ -115,7 +115,7 @@ func (w *webSocket) takeFrame() []byte {
 }
 
 // skipPong passes over a pong (RFC 6455 §5.5.3) at the beginning of what was read ahead,
-// which begins with a frame because none is being read. That it came is all it says.
+// which begins with a frame because none is being read.
 func (w *webSocket) skipPong() bool {
 	const header = 6 // two bytes and the client's mask
 	b := w.buffered()
@@ -125,6 +125,11 @@ func (w *webSocket) skipPong() bool {
 	size := header + int(b[1]&^masked)
 	if size > header+maxControl || len(b) < size {
 		return false
+	}
+	if size == header+pingSize {
+		var at [pingSize]byte
+		unmask(at[:], b[header:size], b[header-maskSize:header])
+		w.c.ponged(at)
 	}
 	w.discard(size)
 	w.c.tally.keepalives.Add(1)

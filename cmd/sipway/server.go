@@ -52,7 +52,7 @@ var (
 func newServer(cfg *config.Config, st store.Store, log *slog.Logger) (*server, error) {
 	s := &server{cfg: cfg, log: log, opening: make(chan struct{})}
 	s.run, s.stop = context.WithCancel(context.Background())
-	s.transport = transport.New(transport.Config{MaxMessage: int(cfg.Limits.MaxMessage), Logger: log}, s)
+	s.transport = transport.New(transportConfig(cfg, log), s)
 	s.transactions = transaction.New(transaction.Config{}, s.transport, s)
 	if err := s.wire(st); err != nil {
 		return nil, err
@@ -64,6 +64,21 @@ func newServer(cfg *config.Config, st store.Store, log *slog.Logger) (*server, e
 	go s.registrar.Run(s.run)
 	go manageMemory(s.run)
 	return s, nil
+}
+
+func transportConfig(cfg *config.Config, log *slog.Logger) transport.Config {
+	t := transport.Config{
+		MaxMessage:   int(cfg.Limits.MaxMessage),
+		PingInterval: cfg.Transport.PingInterval,
+		PingTimeout:  cfg.Transport.PingTimeout,
+		ProbeAfter:   cfg.Registrar.ProbeAfter,
+		ProbeTimeout: cfg.Transport.ProbeTimeout,
+		Logger:       log,
+	}
+	if t.PingInterval == 0 {
+		t.PingInterval = -1 // none; its zero is the default
+	}
+	return t
 }
 
 // wire makes what works above the transactions.

@@ -25,11 +25,19 @@ type Config struct {
 	Store     string     `yaml:"store" doc:"users and registrations: sqlite:FILE, or memory: to forget them at exit"`
 	Admin     string     `yaml:"admin" doc:"address of the admin listener (status, health, profiles), loopback only; empty for none"`
 	UsersFile string     `yaml:"users_file" doc:"CSV file of user,domain,password lines, loaded at start"`
+	Transport Transport  `yaml:"transport"`
 	Registrar Registrar  `yaml:"registrar"`
 	Auth      Auth       `yaml:"auth"`
 	Trusted   []Peer     `yaml:"trusted" doc:"peers whose requests are not challenged: address, address:port or prefix"`
 	Limits    Limits     `yaml:"limits"`
 	Log       Log        `yaml:"log"`
+}
+
+// Transport says how connections are watched.
+type Transport struct {
+	PingInterval time.Duration `yaml:"ping_interval" doc:"time between two pings of a WebSocket connection; 0 for none"`
+	PingTimeout  time.Duration `yaml:"ping_timeout" doc:"how long a pinged client may stay silent before its connection is closed and its registrations end"`
+	ProbeTimeout time.Duration `yaml:"probe_timeout" doc:"the same where it matters now: for a silent client that is called, or whose successor has registered"`
 }
 
 // Registrar is what the registrar grants (RFC 3261 §10.3).
@@ -38,6 +46,7 @@ type Registrar struct {
 	DefaultExpires time.Duration `yaml:"default_expires" doc:"granted where a request names no time"`
 	MaxExpires     time.Duration `yaml:"max_expires" doc:"longest registration granted; a longer one is shortened"`
 	MaxContacts    int           `yaml:"max_contacts" doc:"most contacts that one address-of-record may have"`
+	ProbeAfter     time.Duration `yaml:"probe_after" doc:"a client's connection that was silent for so long is probed when a call is sent over it"`
 }
 
 // Auth says who is believed to be who it says.
@@ -71,11 +80,17 @@ func Default() *Config {
 		},
 		Store: "sqlite:sipway.db",
 		Admin: "127.0.0.1:8081",
+		Transport: Transport{
+			PingInterval: 30 * time.Second,
+			PingTimeout:  10 * time.Second,
+			ProbeTimeout: time.Second,
+		},
 		Registrar: Registrar{
 			MinExpires:     time.Minute,
 			DefaultExpires: 10 * time.Minute,
 			MaxExpires:     time.Hour,
 			MaxContacts:    20,
+			ProbeAfter:     10 * time.Second,
 		},
 		Auth: Auth{
 			Mode:       AuthDigest,
@@ -153,6 +168,14 @@ func (c *Config) validate(file string) (errs []error) {
 	}
 	if r := c.Registrar; r.MinExpires < time.Second || r.MinExpires > r.DefaultExpires || r.DefaultExpires > r.MaxExpires {
 		fail("registrar: expects 1s <= min_expires <= default_expires <= max_expires, not %v, %v, %v", r.MinExpires, r.DefaultExpires, r.MaxExpires)
+	}
+	if t := c.Transport; t.PingInterval < 0 || t.PingInterval > 0 && t.PingInterval < time.Second {
+		fail("transport.ping_interval: expects 0 or at least 1s, not %v", t.PingInterval)
+	} else if t.PingTimeout < 100*time.Millisecond || t.ProbeTimeout < 100*time.Millisecond {
+		fail("transport: expects ping_timeout and probe_timeout of at least 100ms, not %v, %v", t.PingTimeout, t.ProbeTimeout)
+	}
+	if c.Registrar.ProbeAfter < time.Millisecond {
+		fail("registrar.probe_after: expects at least 1ms, not %v", c.Registrar.ProbeAfter)
 	}
 	if c.Registrar.MaxContacts < 1 {
 		fail("registrar.max_contacts: expects at least 1")

@@ -54,6 +54,7 @@ advertise: sip.example.test
 store: "memory:"
 admin: "[::1]:9000"
 users_file: users.csv
+transport: {ping_interval: 20s, ping_timeout: 5s}
 registrar: {min_expires: 30s, default_expires: 5m, max_expires: 24h, max_contacts: 5}
 auth:
   mode: none
@@ -74,8 +75,12 @@ log: {level: debug, format: json}
 			{sip.WS, "0.0.0.0:8080", "/"}, {sip.WS, "0.0.0.0:8081", "/sip"},
 		},
 		Advertise: "sip.example.test", Store: "memory:", Admin: "[::1]:9000", UsersFile: "users.csv",
-		Registrar: Registrar{30 * time.Second, 5 * time.Minute, 24 * time.Hour, 5},
-		Auth:      Auth{AuthNone, []digest.Algorithm{digest.MD5}, AuthAlways, 90 * time.Second},
+		Transport: Transport{PingInterval: 20 * time.Second, PingTimeout: 5 * time.Second, ProbeTimeout: time.Second},
+		Registrar: Registrar{
+			MinExpires: 30 * time.Second, DefaultExpires: 5 * time.Minute, MaxExpires: 24 * time.Hour, MaxContacts: 5,
+			ProbeAfter: 10 * time.Second,
+		},
+		Auth: Auth{AuthNone, []digest.Algorithm{digest.MD5}, AuthAlways, 90 * time.Second},
 		Trusted: []Peer{
 			peer("10.1.0.0/16", 0), peer("192.0.2.7/32", 5060), peer("2001:db8::1/128", 0), peer("2001:db8::2/128", 5070),
 		},
@@ -156,6 +161,9 @@ func TestErrors(t *testing.T) {
 		{"- a", "sipway.yaml:1: expects keys below it, not a list"},
 		{"registrar: {min_expires: 60}", `sipway.yaml:1: registrar.min_expires: "60": expects a duration such as 90s or 1h`},
 		{"registrar: {max_contacts: many}", `sipway.yaml:1: registrar.max_contacts: "many": expects a whole number`},
+		{"transport: {ping_interval: 10ms}", "transport.ping_interval: expects 0 or at least 1s, not 10ms"},
+		{"transport: {probe_timeout: 0s}", "transport: expects ping_timeout and probe_timeout of at least 100ms, not 10s, 0s"},
+		{"registrar: {probe_after: 0s}", "registrar.probe_after: expects at least 1ms, not 0s"},
 		{"registrar: {max_contacts: 0}", "registrar.max_contacts: expects at least 1"},
 		{"registrar: {min_expires: 20m}", "registrar: expects 1s <= min_expires <= default_expires <= max_expires, not 20m0s, 10m0s, 1h0m0s"},
 		{"limits: {max_message: 64kb}", `sipway.yaml:1: limits.max_message: "64kb": expects a size such as 4096 or 64KiB`},
