@@ -53,7 +53,7 @@ func (p *Proxy) mayRelayAck(r *request) bool {
 }
 
 func (p *Proxy) forwardAck(r *request, to sip.Flow) {
-	m, err := p.forwarded(r, to, &target{uri: r.msg.RequestURI()}, true)
+	m, err := p.forwarded(r, to, &target{uri: r.msg.RequestURI()}, maxBreadth, true)
 	if err == nil {
 		err = p.Network.Send(to, m.Bytes())
 	}

@@ -55,6 +55,16 @@ func (p *Proxy) authorize(c *responseContext, then func()) {
 	})
 }
 
+// mayCallOut reports whether a request that was let pass could have been addressed to a
+// foreign domain as well.
+func (p *Proxy) mayCallOut(r *request) bool {
+	if p.Auth.Trusted(r.flow) {
+		return true
+	}
+	from, err := sip.ParseURI(r.msg.From().URI)
+	return err == nil && p.ours(&from) // and was authenticated as such
+}
+
 // dropCredentials removes what was meant for us: the next hop has no use for an answer to
 // our challenge (RFC 3261 §22.3).
 func dropCredentials(r *request, realm string) {

@@ -15,10 +15,27 @@ type branch struct {
 	target  target
 
 	// Guarded by context.mu.
-	client *transaction.Client
-	done   bool        // it has its final response
-	rang   bool        // it had a provisional one
-	timerC *time.Timer // INVITE only
+	client    *transaction.Client
+	done      bool // it has its final response
+	rang      bool // it had a provisional one
+	lost      bool // it ended for want of a flow, not by a response
+	passed    bool // it did not answer in time: the next group is tried
+	cancelled bool
+	reason    string      // of the CANCEL
+	breadth   int         // its part of the Max-Breadth
+	timerC    *time.Timer // INVITE only
+	ended     bool        // its late 2xx was given a BYE
+}
+
+// cancel notes that the branch is to be cancelled, and reports whether it has a client that
+// is to be told; without one it is told later, or nothing is sent. The caller holds
+// context.mu.
+func (b *branch) cancel(reason string) bool {
+	if b.cancelled {
+		return false
+	}
+	b.cancelled, b.reason = true, reason
+	return b.client != nil
 }
 
 // start forwards the request to the branch's target, after a flow to it was opened where
@@ -27,7 +44,7 @@ func (b *branch) start() {
 	hop := &b.target.hop
 	switch {
 	case hop.gone:
-		b.fail(480)
+		b.lose(480)
 	case hop.flow.Transport != 0:
 		b.send(hop.flow)
 	default:
@@ -47,17 +64,20 @@ func (b *branch) start() {
 // send is RFC 3261 §16.6 steps 10 and 11.
 func (b *branch) send(flow sip.Flow) {
 	c := b.context
-	m, err := c.proxy.forwarded(&c.request, flow, &b.target, len(c.branches) == 1)
+	c.mu.Lock()
+	if b.cancelled || c.closed { // while the flow was being opened
+		c.mu.Unlock()
+		b.fail(487)
+		return
+	}
+	breadth := b.breadth
+	c.mu.Unlock()
+	m, err := c.proxy.forwarded(&c.request, flow, &b.target, breadth, !c.home)
 	if err != nil {
 		b.fail(err.(*replyError).status)
 		return
 	}
 	c.mu.Lock()
-	if c.cancelled { // while the flow was being opened
-		c.mu.Unlock()
-		b.fail(487)
-		return
-	}
 	if c.method == sip.INVITE {
 		b.timerC = time.AfterFunc(c.proxy.TimerC, b.expire)
 	}
@@ -76,8 +96,8 @@ func (b *branch) send(flow sip.Flow) {
 	}
 	c.mu.Lock()
 	b.client = client
-	late := c.cancelled && !b.done // the CANCEL came before there was a client to take it
-	reason := c.reason
+	late := b.cancelled && !b.done // the CANCEL came before there was a client to take it
+	reason := b.reason
 	c.mu.Unlock()
 	if late {
 		client.Cancel(reason)
@@ -86,7 +106,7 @@ func (b *branch) send(flow sip.Flow) {
 
 // Response is RFC 3261 §16.7, steps 1 to 5. It owns the response, and keeps it only if it
 // may yet be the best one.
-func (b *branch) Response(_ *transaction.Client, m *sip.Message) {
+func (b *branch) Response(client *transaction.Client, m *sip.Message) {
 	m.PopVia() // step 3
 	c := b.context
 	switch {
@@ -95,7 +115,7 @@ func (b *branch) Response(_ *transaction.Client, m *sip.Message) {
 		c.failure(b, m)
 		return
 	case m.Status() > 199:
-		c.success(b, m)
+		c.success(b, client, m)
 	case m.Status() > 100: // step 2; 100 is for this hop alone
 		b.ring()
 		c.provisional(m)
@@ -131,9 +151,12 @@ func (b *branch) expire() {
 	switch {
 	case done:
 	case rang && client != nil:
-		client.Cancel("")
+		client.Cancel(reasonNoAnswer)
 	default:
 		b.fail(408)
+		if client != nil {
+			client.Cancel(reasonNoAnswer) // should it ring after all
+		}
 	}
 }
 
@@ -149,14 +172,23 @@ func (b *branch) Error(_ *transaction.Client, err error) {
 
 func (b *branch) unreachable() {
 	if b.target.hop.registered {
-		b.fail(480)
+		b.lose(480)
 		return
 	}
-	b.fail(503)
+	b.lose(503)
+}
+
+// lose has the branch end for want of a flow.
+func (b *branch) lose(status int) {
+	c := b.context
+	c.mu.Lock()
+	b.lost = true
+	c.mu.Unlock()
+	b.fail(status)
 }
 
 // fail has the branch end with a response of our own.
 func (b *branch) fail(status int) {
 	c := b.context
-	c.failure(b, c.tx.NewResponse(status, ""))
+	c.failed(b, c.tx.NewResponse(status, ""))
 }

@@ -2,13 +2,17 @@ package proxy
 
 import (
 	"sync"
+	"time"
 
 	"github.com/sipway/sipway/sip"
 	"github.com/sipway/sipway/sip/transaction"
 )
 
-// responseContext is RFC 3261 §16.7's: it belongs to one server transaction and owns all
-// branches of its request and the choice among their responses.
+// responseContext is RFC 3261 §16.7's: it belongs to one server transaction and owns the
+// target set, all branches of its request and the choice among their responses.
+//
+// It begins with forward. From then on more targets may come at any time: from a redirection,
+// from a client that registers while others ring. Whoever may yet bring some holds it open.
 type responseContext struct {
 	proxy  *Proxy
 	tx     *transaction.Server
@@ -19,16 +23,28 @@ type responseContext struct {
 	// from then on, and let go with the last of them.
 	request request
 
+	// home says that the Request-URI is one of ours, so that targets may be added (RFC 3261
+	// §16.5). It and the disposition are set before forward.
+	home        bool
+	disposition disposition
+	merge       mergeKey // in the proxy's index until the last branch has ended
+
 	mu       sync.Mutex
-	branches []branch       // all there will ever be, once started
-	single   [1]branch      // room for the usual one
+	set      targetSet
+	branches []*branch // those started, in that order
+	first    branch    // room for the usual one
+	room     [1]*branch
 	open     int            // branches without a final response
+	holds    int            // those who may yet add targets
 	finals   []*sip.Message // final responses above 2xx that were not forwarded
 	answered bool           // a final response went upstream
-	// cancelled says that no further branch is to be tried and pending ones are CANCELed;
-	// reason is the Reason that goes with it.
-	cancelled bool
-	reason    string
+	closed   bool           // no further branch is to be made
+	ended    bool           // all is over, and what was held is let go
+	breadth  breadth
+	noAnswer *time.Timer // ends the present group's time alone; INVITE only
+
+	winner    *branch // whose 2xx was forwarded first
+	winnerTag uint64  // and the hash of its To tag
 }
 
 // Reasons of our CANCELs (RFC 3326 §2).
@@ -36,32 +52,118 @@ const (
 	reasonElsewhere = `SIP;cause=200;text="Call completed elsewhere"`
 	reasonDeclined  = `SIP;cause=600;text="Declined elsewhere"`
 	reasonGone      = `SIP;cause=487;text="Caller gone"`
+	reasonNoAnswer  = `SIP;cause=408;text="No answer"`
 )
 
-// forward sends the request to its targets in parallel.
+// forward begins with the request's first targets. It takes ownership of the slice.
 func (c *responseContext) forward(targets []target) {
 	c.mu.Lock()
-	if c.cancelled {
+	if c.closed {
 		c.mu.Unlock()
 		c.reject(refuse(487, ""))
 		return
 	}
-	c.open = len(targets)
-	if c.branches = c.single[:]; len(targets) > 1 {
-		c.branches = make([]branch, len(targets))
+	if err := c.allot(len(targets)); err != nil {
+		c.mu.Unlock()
+		c.reject(err)
+		return
 	}
-	for i := range targets {
-		c.branches[i].context, c.branches[i].target = c, targets[i]
-	}
+	c.set.begin(targets, &c.disposition)
+	due := c.due()
 	c.mu.Unlock()
 	if c.method == sip.INVITE {
 		// Before a branch can answer: a caller is to hear first that we have the request
 		// (RFC 3261 §16.2). The transaction sends no second one.
 		c.reply(100, "")
 	}
-	for i := range c.branches {
-		c.branches[i].start()
+	startAll(due)
+}
+
+// add puts further targets into the set of a request that is being forwarded (RFC 3261
+// §16.5) and starts those whose turn it is: those that rank no lower than what is tried now
+// start at once. It returns how many were new. None are any more once the request has its
+// final response, was cancelled or declined for all, or if it was not for us.
+func (c *responseContext) add(targets ...target) (added int) {
+	c.mu.Lock()
+	if c.closed || !c.home {
+		c.mu.Unlock()
+		return 0
 	}
+	for i := range targets {
+		if c.known(&targets[i]) {
+			continue
+		}
+		c.set.insert(targets[i])
+		added++
+	}
+	due := c.due()
+	c.mu.Unlock()
+	startAll(due)
+	return added
+}
+
+// hold keeps the context open, though no branch may be left, for whoever is going to add
+// targets. Each hold ends with one call of release. It is false where it is too late.
+func (c *responseContext) hold() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.holds++
+	return true
+}
+
+// release ends a hold. Where there has never been a branch by then, none says what is
+// answered.
+func (c *responseContext) release(none error) {
+	c.mu.Lock()
+	c.holds--
+	if len(c.branches) == 0 && c.holds == 0 && !c.answered {
+		cancelled := c.closed
+		c.mu.Unlock()
+		if cancelled {
+			none = refuse(487, "")
+		}
+		c.reject(none)
+		return
+	}
+	c.settle()
+}
+
+// settle decides what follows on the end of a branch or a hold, and does it: the next
+// targets, or when nothing is left to come the best response. The caller holds mu, which it
+// unlocks.
+func (c *responseContext) settle() {
+	due := c.due()
+	var best *sip.Message
+	if c.open == 0 && c.holds == 0 {
+		if !c.answered && len(c.branches) > 0 {
+			c.answered, c.closed = true, true
+			best = c.best()
+		}
+		c.end()
+	}
+	c.mu.Unlock()
+	if best != nil {
+		c.respond(best)
+	}
+	startAll(due)
+}
+
+// end lets go of what only branches need: over UDP the transactions live on for 64*T1. The
+// caller holds mu.
+func (c *responseContext) end() {
+	if c.ended {
+		return
+	}
+	c.ended = true
+	c.request = request{}
+	c.set = targetSet{}
+	if c.noAnswer != nil {
+		c.noAnswer.Stop()
+	}
+	c.proxy.contextEnded(c)
 }
 
 // provisional forwards a response below 200, whichever branch it is of, until a final one
@@ -75,44 +177,78 @@ func (c *responseContext) provisional(m *sip.Message) {
 	}
 }
 
-// success forwards a 2xx: each one to an INVITE, the first one to another request.
-func (c *responseContext) success(b *branch, m *sip.Message) {
+// success forwards a 2xx (RFC 3261 §16.7 step 5): each one to an INVITE, the first one to
+// another request. The rest of the target set is not tried, and who rings is cancelled
+// (step 10), unless the caller wants to see to that himself (RFC 3841 §9.1).
+func (c *responseContext) success(b *branch, client *transaction.Client, m *sip.Message) {
 	c.mu.Lock()
-	c.closeBranch(b)
 	pass := !c.answered || m.Method() == sip.INVITE
-	c.answered = true
-	losers := c.cancelPending(reasonElsewhere)
+	if !c.answered {
+		c.winner, c.winnerTag = b, c.proxy.tagHash(m)
+	}
+	late := c.isLate(b, m)
+	c.answered, c.closed = true, true
+	c.closeBranch(b)
+	var losers []*transaction.Client
+	if !c.disposition.noCancel {
+		losers = c.cancelPending(reasonElsewhere)
+	}
 	c.mu.Unlock()
-	if pass {
+	switch {
+	case late:
+		c.terminate(b, client.Flow(), m)
+	case pass:
 		c.respond(m)
 	}
 	cancelAll(losers, reasonElsewhere)
+	c.mu.Lock()
+	c.settle()
 }
 
-// failure keeps a final response above 2xx, and forwards the best of them when it was the
-// last (RFC 3261 §16.7 steps 5 and 6). A 6xx ends all other branches.
+// failure takes a final response above 2xx. One that redirects to users of ours is followed
+// before the branch counts as ended.
 func (c *responseContext) failure(b *branch, m *sip.Message) {
+	if m.Status() < 400 && c.mayRecurse() {
+		c.recurse(b, m)
+		return
+	}
+	c.failed(b, m)
+}
+
+// failed keeps a final response above 2xx, nil for none, and forwards the best of them when
+// it was the last (RFC 3261 §16.7 steps 4 to 6). A 6xx ends all other branches.
+func (c *responseContext) failed(b *branch, m *sip.Message) {
 	c.mu.Lock()
 	if b.done {
 		c.mu.Unlock()
 		return
 	}
 	c.closeBranch(b)
-	c.finals = append(c.finals, m)
 	var losers []*transaction.Client
-	if m.Status() >= 600 {
+	switch {
+	case m == nil:
+	case b.replace(m.Status()):
+	case m.Status() >= 600:
+		c.finals = append(c.finals, m)
 		losers = c.cancelPending(reasonDeclined)
+	default:
+		c.finals = append(c.finals, m)
 	}
-	var best *sip.Message
-	if c.open == 0 && !c.answered {
-		c.answered = true
-		best = c.best()
-	}
-	c.mu.Unlock()
-	if best != nil {
-		c.respond(best)
-	}
+	c.settle()
 	cancelAll(losers, reasonDeclined)
+}
+
+// replace puts another flow to the same instance in the place of one that failed; any other
+// response is the instance's own, and final (RFC 5626 §7). The caller holds context.mu.
+func (b *branch) replace(status int) bool {
+	c := b.context
+	if status != 408 && status != 430 && !b.lost || len(b.target.next) == 0 || c.closed {
+		return false
+	}
+	other := b.target.next[0]
+	other.rank, other.next = b.target.rank, b.target.next[1:]
+	c.set.insert(other)
+	return true
 }
 
 // closeBranch notes that a branch has its final response. The caller holds mu.
@@ -120,8 +256,10 @@ func (c *responseContext) closeBranch(b *branch) {
 	if !b.done {
 		b.done = true
 		b.stopTimer()
-		if c.open--; c.open == 0 {
-			c.request = request{} // over UDP the transactions live on for 64*T1
+		c.open--
+		c.breadth.used -= b.breadth
+		if !b.passed {
+			c.set.active--
 		}
 	}
 }
@@ -129,12 +267,12 @@ func (c *responseContext) closeBranch(b *branch) {
 // cancelPending forbids further branches and returns the pending ones, which the caller
 // cancels when it has let go of mu. Only an INVITE can be cancelled (RFC 3261 §9.1).
 func (c *responseContext) cancelPending(reason string) (pending []*transaction.Client) {
-	if c.cancelled || c.method != sip.INVITE {
+	c.closed = true
+	if c.method != sip.INVITE {
 		return nil
 	}
-	c.cancelled, c.reason = true, reason
-	for i := range c.branches {
-		if b := &c.branches[i]; !b.done && b.client != nil {
+	for _, b := range c.branches {
+		if !b.done && b.cancel(reason) {
 			pending = append(pending, b.client)
 		}
 	}
@@ -145,6 +283,29 @@ func cancelAll(pending []*transaction.Client, reason string) {
 	for _, client := range pending {
 		client.Cancel(reason)
 	}
+}
+
+// passOver ends the time that a group rings alone: it is cancelled, and the next one is
+// tried while its responses are still on their way.
+func (c *responseContext) passOver() {
+	c.mu.Lock()
+	if c.closed || len(c.set.waiting) == 0 {
+		c.mu.Unlock()
+		return
+	}
+	var pending []*transaction.Client
+	for _, b := range c.branches {
+		if b.done || b.passed {
+			continue
+		}
+		b.passed = true
+		c.set.active--
+		if b.cancel(reasonNoAnswer) {
+			pending = append(pending, b.client)
+		}
+	}
+	c.settle()
+	cancelAll(pending, reasonNoAnswer)
 }
 
 // Cancel is RFC 3261 §16.10: the caller's CANCEL, with its Reason, goes to every pending
@@ -161,11 +322,17 @@ func (c *responseContext) Error(_ *transaction.Server, err error) {
 	c.abandon(reasonGone)
 }
 
+// abandon cancels all branches. Where there is none, whoever holds the context finds it
+// closed; the caller need not wait for that.
 func (c *responseContext) abandon(reason string) {
 	c.mu.Lock()
 	pending := c.cancelPending(reason)
+	held := c.holds > 0 && c.open == 0 && !c.answered
 	c.mu.Unlock()
 	cancelAll(pending, reason)
+	if held {
+		c.reject(refuse(487, ""))
+	}
 }
 
 // respond passes a response upstream (RFC 3261 §16.7 step 9). Where it can't be sent any
@@ -189,7 +356,9 @@ func (c *responseContext) reject(err error) {
 	if !ok {
 		e = &replyError{status: 500}
 	}
-	c.finish()
+	if !c.finish() {
+		return
+	}
 	if e.edit == nil {
 		c.reply(e.status, e.reason)
 		return
@@ -199,10 +368,17 @@ func (c *responseContext) reject(err error) {
 	c.respond(m)
 }
 
-// finish notes that the request was answered without being forwarded.
-func (c *responseContext) finish() {
+// finish notes that the request is answered without being forwarded. It is false where it
+// was answered before.
+func (c *responseContext) finish() bool {
 	c.mu.Lock()
-	c.answered = true
-	c.cancelled = true
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if c.answered {
+		return false
+	}
+	c.answered, c.closed = true, true
+	if c.open == 0 && c.holds == 0 {
+		c.end()
+	}
+	return true
 }

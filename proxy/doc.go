@@ -6,11 +6,16 @@
 //	validate.go   §16.3  request validation, with the loop detection of RFC 5393
 //	route.go      §16.4  route information preprocessing
 //	authorize.go  §16.3 step 6, §22.3, RFC 3325: who may send what to whom
+//	merged.go     §8.2.2.2  requests that arrive a second time, on another way
 //	target.go     §16.5  determining request targets
+//	disposition.go  RFC 3841 §9.1  what the caller would like
+//	set.go        §16.6, RFC 5393 §5.3  the target set: order, groups, Max-Breadth
 //	forward.go    §16.6  request forwarding
 //	context.go    §16.7  response processing, in the response context that owns all branches
 //	branch.go     §16.7 step 2, §16.8, §16.9  one branch: its client transaction and Timer C
+//	recurse.go    §16.7 step 4  recursion on 3xx
 //	best.go       §16.7 steps 6 and 7  the choice of the best response
+//	late.go       2xx of further phones, by policy
 //	ack.go        §16.11  ACK to a 2xx, which has no transaction
 //	options.go    §11.2  OPTIONS to the proxy itself
 //	token.go      RFC 5626 §5.2  flow tokens in Record-Route

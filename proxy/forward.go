@@ -8,9 +8,9 @@ import (
 )
 
 // forwarded is RFC 3261 §16.6, steps 1 to 9: the request as it goes to one target over
-// one flow. sole says that there is no other target, so that a copy that was made already
-// will do.
-func (p *Proxy) forwarded(r *request, to sip.Flow, t *target, sole bool) (*sip.Message, error) {
+// one flow, with its part of the Max-Breadth. sole says that there will never be another
+// target, so that a copy that was made already will do.
+func (p *Proxy) forwarded(r *request, to sip.Flow, t *target, breadth int, sole bool) (*sip.Message, error) {
 	m := r.msg // step 1
 	if r.shared || !sole {
 		m = m.Clone()
@@ -21,6 +21,9 @@ func (p *Proxy) forwarded(r *request, to sip.Flow, t *target, sole bool) (*sip.M
 		hops = 71
 	}
 	m.SetMaxForwards(hops - 1) // step 3
+	if breadth > 0 {           // RFC 5393 §5.3.3
+		m.Set(sip.HMaxBreadth, strconv.Itoa(breadth))
+	}
 	if recordRoutes(m.Method()) {
 		m.Prepend(sip.HRecordRoute, p.recordRoute(r.flow, to)) // step 4
 	}

@@ -39,6 +39,16 @@ type Config struct {
 	// opened. 0 means 5 s.
 	LookupTimeout time.Duration
 
+	// NoAnswer is how long targets of one preference ring before those of the next one are
+	// tried; 0 means until they have answered. The last ones ring until Timer C.
+	NoAnswer time.Duration
+
+	// Recurse says which redirections are followed.
+	Recurse Recursion
+
+	// Late2xx says who ends the second call where two phones answer at once.
+	Late2xx Late2xx
+
 	Logger *slog.Logger // nil: slog.Default
 }
 
@@ -92,6 +102,7 @@ type Proxy struct {
 	domains  map[string]bool
 	tokens   tokenCoder
 	loopSeed maphash.Seed
+	merges   merges
 }
 
 const (
@@ -147,6 +158,9 @@ func (p *Proxy) Request(tx *transaction.Server) {
 	}
 	p.authorize(c, func() { p.findTargets(c) })
 }
+
+// contextEnded hears that a request has its final response and no branch is left.
+func (p *Proxy) contextEnded(c *responseContext) { p.leave(c.merge) }
 
 // methodOf is the request's method; that of an INVITE, whose context lives on, is no part of
 // the message.

@@ -111,15 +111,15 @@ func TestForkAnsweredTwice(t *testing.T) {
 	run(t, func(w *world) {
 		w.bind("bob", "sip:1@b.invalid;transport=ws", bobWS)
 		w.bind("bob", "sip:2@b.invalid;transport=ws", bobTab)
-		w.receive(aliceWS, newRequest("INVITE", "sip:bob@example.test", alice, viaWS))
-		w.next(aliceWS, "SIP/2.0 100")
+		w.receive(stranger, newRequest("INVITE", "sip:bob@example.test", "eve@evil.test", viaStranger))
+		w.next(stranger, "SIP/2.0 100")
 		first, second := w.next(bobWS, "INVITE"), w.next(bobTab, "INVITE")
 		w.respond(bobWS, first, 200)
-		w.next(aliceWS, "SIP/2.0 200")
+		w.next(stranger, "SIP/2.0 200")
 		w.respond(bobTab, second, 200)
-		w.next(aliceWS, "SIP/2.0 200")
+		w.next(stranger, "SIP/2.0 200")
 		w.respond(bobWS, first, 200) // its retransmission passes as well
-		w.next(aliceWS, "SIP/2.0 200")
+		w.next(stranger, "SIP/2.0 200")
 	})
 }
 

@@ -14,6 +14,11 @@ type target struct {
 	uri  string // the Request-URI
 	path string // Routes to put before those of the request (RFC 3327 §5.1)
 	hop  hop
+	rank int // the higher, the sooner it is tried; targets of one rank are tried together
+
+	// next are other flows to the same instance, tried one after the other where this one
+	// fails: never two of them at a time (RFC 5626 §7).
+	next []target
 }
 
 // findTargets is RFC 3261 §16.5: it determines the target set and has the request
@@ -30,6 +35,12 @@ func (p *Proxy) findTargets(c *responseContext) {
 	case r.uri.User == "":
 		c.reject(notAllowed()) // to us, and no user of ours
 	default:
+		c.home = true
+		if !p.enter(c) {
+			c.reject(refuse(482, "Merged Request"))
+			return
+		}
+		c.disposition = readDisposition(r.msg)
 		p.lookup(p.aor(&r.uri), c)
 	}
 }
@@ -68,12 +79,7 @@ func (p *Proxy) lookup(aor string, c *responseContext) {
 }
 
 func (p *Proxy) forwardTo(bindings []store.Binding, aor string, c *responseContext) {
-	targets := make([]target, 0, len(bindings))
-	for i := range bindings {
-		if t, ok := p.bindingTarget(&bindings[i]); ok && !contains(targets, t) {
-			targets = append(targets, t)
-		}
-	}
+	targets := p.targetsOf(bindings)
 	if len(targets) == 0 {
 		p.nobody(aor, c)
 		return
@@ -81,16 +87,15 @@ func (p *Proxy) forwardTo(bindings []store.Binding, aor string, c *responseConte
 	c.forward(targets)
 }
 
-// contains reports whether a target is in the set already (RFC 3261 §16.5). Two bindings
-// with one URI are two targets where they are reached over different flows: tabs of one
-// browser that share an address.
-func contains(targets []target, t target) bool {
-	for _, other := range targets {
-		if other.uri == t.uri && other.hop.flow == t.hop.flow {
-			return true
+// targetsOf makes the targets of an AOR's bindings.
+func (p *Proxy) targetsOf(bindings []store.Binding) []target {
+	targets := make([]target, 0, len(bindings))
+	for i := range bindings {
+		if t, ok := p.bindingTarget(&bindings[i]); ok && !contains(targets, &t) {
+			targets = append(targets, t)
 		}
 	}
-	return false
+	return targets
 }
 
 // nobody answers at once where there is no target: 404 for a user who does not exist, 480
@@ -129,7 +134,7 @@ func (p *Proxy) bindingTarget(b *store.Binding) (t target, ok bool) {
 	if err != nil {
 		return t, false
 	}
-	t = target{uri: requestURI(b.Contact, &contact), path: b.Path, hop: hop{registered: true}}
+	t = target{uri: requestURI(b.Contact, &contact), path: b.Path, rank: rankOf(b.Q), hop: hop{registered: true}}
 	switch {
 	case b.Flow.Transport.Reliable():
 		if p.Network.Alive(b.Flow) {

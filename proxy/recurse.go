@@ -1,0 +1,133 @@
+package proxy
+
+import (
+	"context"
+	"sync"
+
+	"github.com/sipway/sipway/sip"
+)
+
+// Recursion says which contacts of a redirection are tried in the place of the branch that
+// redirects, and are not passed upstream.
+type Recursion uint8
+
+const (
+	// RecurseOwn follows a redirection to users of ours.
+	RecurseOwn Recursion = iota
+	// RecurseAny follows it wherever the caller could have called himself, too.
+	RecurseAny
+	// RecurseNever leaves it to the caller.
+	RecurseNever
+)
+
+// mayRecurse reports whether a redirection is followed at all. What is not ours is not
+// redirected by us (RFC 3261 §16.5), and a caller may forbid it (RFC 3841 §9.1).
+func (c *responseContext) mayRecurse() bool {
+	return c.proxy.Recurse != RecurseNever && c.home && !c.disposition.noRecurse && !c.disposition.noFork
+}
+
+// redirection is a 3xx that is being followed.
+type redirection struct {
+	context *responseContext
+	branch  *branch
+	m       *sip.Message
+	rest    []string // Contact values that are not followed
+
+	mu    sync.Mutex
+	found []target
+	open  int // look-ups that are awaited, and one for reading the contacts
+}
+
+// recurse is the recursion of RFC 3261 §16.7 step 4. The branch stays open until the targets
+// are known, so that nothing is decided without them. What was followed is taken out of the
+// response, and a response that has no contact left does not count.
+func (c *responseContext) recurse(b *branch, m *sip.Message) {
+	if !c.hold() {
+		c.failed(b, m)
+		return
+	}
+	r := &redirection{context: c, branch: b, m: m, open: 1}
+	for value := range m.Values(sip.HContact) {
+		if !r.follow(value) {
+			r.rest = append(r.rest, value)
+		}
+	}
+	r.resolved(nil)
+}
+
+// follow has a contact looked up, if it may be followed.
+func (r *redirection) follow(value string) bool {
+	a, err := sip.ParseAddress(value)
+	if err != nil {
+		return false
+	}
+	u, err := sip.ParseURI(a.URI)
+	c := r.context
+	if err != nil || !u.IsSIP() || u.IsSIPS() != c.request.uri.IsSIPS() { // RFC 5630 §5.3
+		return false
+	}
+	// The contacts of a redirection are tried in the order of their own q, all of them
+	// before what ranks below the branch.
+	rank := r.branch.target.rank - (topRank-rankOf(sip.Contact{Address: a}.Q()))/rankStep
+	p := c.proxy
+	switch {
+	case p.ours(&u) && u.User != "":
+		r.mu.Lock()
+		r.open++
+		r.mu.Unlock()
+		p.bindings(p.aor(&u), func(targets []target) {
+			for i := range targets {
+				targets[i].rank = rank
+			}
+			r.resolved(targets)
+		})
+	case p.Recurse == RecurseAny && !p.ours(&u) && !unreachable(u.Host) && p.mayCallOut(&c.request):
+		r.mu.Lock()
+		r.found = append(r.found, target{uri: requestURI(a.URI, &u), hop: hop{uri: u}, rank: rank})
+		r.mu.Unlock()
+	default:
+		return false
+	}
+	return true
+}
+
+// resolved takes the targets of one look-up, and goes on after the last.
+func (r *redirection) resolved(targets []target) {
+	r.mu.Lock()
+	r.found = append(r.found, targets...)
+	r.open--
+	last := r.open == 0
+	r.mu.Unlock()
+	if !last {
+		return
+	}
+	c, m := r.context, r.m
+	followed := c.add(r.found...)
+	c.proxy.Logger.Debug("redirection", "call-id", c.callID, "targets", followed, "left", len(r.rest))
+	if len(r.rest) == 0 && followed > 0 {
+		m = nil
+	} else {
+		m.Remove(sip.HContact)
+		for _, value := range r.rest {
+			m.Append(sip.HContact, value)
+		}
+	}
+	c.failed(r.branch, m)
+	c.release(nil)
+}
+
+// bindings calls then with the targets that an AOR of ours has now, none where it has none
+// or the location service fails.
+func (p *Proxy) bindings(aor string, then func([]target)) {
+	if bindings, known := p.Locations.Lookup(aor); known {
+		then(p.targetsOf(bindings))
+		return
+	}
+	p.waiting(func(ctx context.Context) {
+		bindings, err := p.Locations.LookupStore(ctx, aor)
+		if err != nil {
+			p.Logger.Warn("location service failed", "aor", aor, "error", err)
+		}
+		then(p.targetsOf(bindings))
+	})
+}
