@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -38,6 +37,9 @@ func (b *branch) cancel(reason string) bool {
 	return b.client != nil
 }
 
+// wanted reports whether the branch is still to be answered. The caller holds context.mu.
+func (b *branch) wanted() bool { return !b.done && !b.cancelled && !b.context.closed }
+
 // start forwards the request to the branch's target, after a flow to it was opened where
 // there is none.
 func (b *branch) start() {
@@ -46,53 +48,48 @@ func (b *branch) start() {
 	case hop.gone:
 		b.lose(480)
 	case hop.flow.Transport != 0:
-		b.send(hop.flow)
+		b.send(hop.flow, nil)
 	default:
-		p := b.context.proxy
-		p.waiting(func(ctx context.Context) {
-			flow, err := p.connect(ctx, &hop.uri)
-			if err != nil {
-				p.Logger.Info("next hop unreachable", "call-id", b.context.callID, "host", hop.uri.Host, "error", err)
-				b.unreachable()
-				return
-			}
-			b.send(flow)
-		})
+		go newFailover(b).seek()
 	}
 }
 
-// send is RFC 3261 §16.6 steps 10 and 11.
-func (b *branch) send(flow sip.Flow) {
+// send is RFC 3261 §16.6 steps 10 and 11. The attempt is that of one of several servers,
+// nil where the target is a flow.
+func (b *branch) send(flow sip.Flow, a *attempt) {
 	c := b.context
 	c.mu.Lock()
-	if b.cancelled || c.closed { // while the flow was being opened
+	if !b.wanted() { // after the flow was opened
 		c.mu.Unlock()
 		b.fail(487)
 		return
 	}
 	breadth := b.breadth
+	r := c.request // the context lets go of it with its last branch
 	c.mu.Unlock()
-	m, err := c.proxy.forwarded(&c.request, flow, &b.target, breadth, !c.home)
+	m, err := c.proxy.forwarded(&r, flow, &b.target, breadth, a == nil && !c.home)
 	if err != nil {
 		b.fail(err.(*replyError).status)
 		return
 	}
-	c.mu.Lock()
-	if c.method == sip.INVITE {
-		b.timerC = time.AfterFunc(c.proxy.TimerC, b.expire)
+	var handler transaction.ClientHandler = b
+	if a != nil {
+		handler = a
 	}
-	c.mu.Unlock()
-
-	client, err := c.proxy.Transactions.Request(flow, m, b)
+	b.startTimer()
+	client, err := c.proxy.Transactions.Request(flow, m, handler)
 	if c.method != sip.INVITE { // of which the transaction makes ACK and CANCEL
 		m.Release()
 	}
 	if err != nil {
-		b.Error(nil, err)
+		handler.Error(nil, err)
 		return
 	}
 	if b.target.hop.registered {
 		c.proxy.Network.ProbeSilent(flow)
+	}
+	if a != nil {
+		a.sent(client)
 	}
 	c.mu.Lock()
 	b.client = client
@@ -131,6 +128,19 @@ func (b *branch) ring() {
 	b.rang = true
 	if b.timerC != nil && !b.done {
 		b.timerC.Reset(c.proxy.TimerC)
+	}
+}
+
+// startTimer starts Timer C of an INVITE.
+func (b *branch) startTimer() {
+	c := b.context
+	if c.method != sip.INVITE {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if b.stopTimer(); !b.done {
+		b.timerC = time.AfterFunc(c.proxy.TimerC, b.expire)
 	}
 }
 

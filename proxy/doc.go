@@ -11,8 +11,10 @@
 //	disposition.go  RFC 3841 §9.1  what the caller would like
 //	set.go        §16.6, RFC 5393 §5.3  the target set: order, groups, Max-Breadth
 //	forward.go    §16.6  request forwarding
+//	hop.go        §16.6 step 7  the next hop: a flow, or the servers of a URI (RFC 3263)
 //	context.go    §16.7  response processing, in the response context that owns all branches
 //	branch.go     §16.7 step 2, §16.8, §16.9  one branch: its client transaction and Timer C
+//	failover.go   RFC 3263 §4.3  from a server that fails to the next one, within a branch
 //	recurse.go    §16.7 step 4  recursion on 3xx
 //	best.go       §16.7 steps 6 and 7  the choice of the best response
 //	late.go       2xx of further phones, by policy

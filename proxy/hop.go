@@ -2,8 +2,7 @@ package proxy
 
 import (
 	"context"
-	"errors"
-	"net/netip"
+	"time"
 
 	"github.com/sipway/sipway/sip"
 )
@@ -11,7 +10,7 @@ import (
 // hop is the next element on a request's way: a flow that is there, or a URI to find one
 // for (RFC 3261 §16.6 step 7), or a flow that has gone.
 type hop struct {
-	flow sip.Flow // Transport is 0 where uri is to be resolved
+	flow sip.Flow // Transport is 0 where uri is to be located
 	uri  sip.URI
 	gone bool
 
@@ -20,50 +19,59 @@ type hop struct {
 	registered bool
 }
 
-var (
-	errUnreachable = errors.New("proxy: no connection can be opened to the next hop")
-	errNoTransport = errors.New("proxy: transport of the next hop is not supported")
-)
+// Locator finds the servers that a URI leads to, and knows which of them failed lately.
+type Locator interface {
+	// Locate returns the servers of a URI (RFC 3263 §4), the best one first, one with each
+	// call of next. What a server must be looked up for is looked up when it is its turn.
+	// The error is that of a look-up, and io.EOF after the last server.
+	Locate(u *sip.URI) (next func(ctx context.Context) (sip.Server, error))
 
-// connect finds or opens a flow to the hop's URI, trying the host's addresses in turn.
-// It looks for addresses only (RFC 3263 §4.2): port and transport are those of the URI,
-// or the defaults.
-func (p *Proxy) connect(ctx context.Context, u *sip.URI) (sip.Flow, error) {
-	transport := sip.UDP
-	if name, ok := u.Params.Get("transport"); ok {
-		var known bool
-		if transport, known = sip.ParseTransport(name); !known || transport.WebSocket() || transport.Secure() {
-			return sip.Flow{}, errNoTransport
-		}
-	}
-	host := u.Host
-	if maddr, ok := u.Params.Get("maddr"); ok {
-		host = maddr
-	}
-	port := u.Port
-	if port == 0 {
-		port = transport.DefaultPort()
-	}
-	addrs, err := p.addresses(ctx, host)
-	for _, addr := range addrs {
-		var f sip.Flow
-		if f, err = p.Network.Dial(ctx, transport, netip.AddrPortFrom(addr.Unmap(), port)); err == nil {
-			return f, nil
-		}
-	}
-	return sip.Flow{}, err
+	// Usable reports whether the server is one that has not failed, or not lately.
+	Usable(s sip.Server) bool
+
+	// Failed notes that a server did not answer or could not be connected to: for that
+	// time, 0 for the locator's own choice, others are preferred to it.
+	Failed(s sip.Server, pause time.Duration)
+
+	// Declined notes that a server asked to be left alone for that time (RFC 3261 §21.5.4).
+	Declined(s sip.Server, pause time.Duration)
+
+	// Answered notes that a server is there.
+	Answered(s sip.Server)
 }
 
-func (p *Proxy) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
-	if addr, ok := sip.HostAddr(host); ok {
-		return []netip.Addr{addr}, nil
+// connect finds or opens a flow to the first server of the URI that takes a connection.
+func (p *Proxy) connect(ctx context.Context, u *sip.URI) (sip.Flow, error) {
+	next := p.Locator.Locate(u)
+	for failed := error(nil); ; {
+		s, err := next(ctx)
+		if err != nil {
+			return sip.Flow{}, firstError(failed, err)
+		}
+		f, err := p.dial(ctx, s)
+		if err == nil {
+			return f, nil
+		}
+		failed = err
 	}
-	if unreachable(host) {
-		return nil, errUnreachable
+}
+
+// dial opens a flow to a server, and notes it where that fails. It takes no longer than a
+// server is waited for that does not answer, as there may be another one.
+func (p *Proxy) dial(ctx context.Context, s sip.Server) (sip.Flow, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.FailoverAfter)
+	defer cancel()
+	f, err := p.Network.Dial(ctx, s.Transport, s.Addr)
+	if err != nil {
+		p.Locator.Failed(s, 0)
 	}
-	addrs, err := p.Resolver.LookupNetIP(ctx, "ip", host)
-	if err == nil && len(addrs) == 0 {
-		err = errUnreachable
+	return f, err
+}
+
+// firstError returns err, the first one that is not nil of those before it.
+func firstError(failed, err error) error {
+	if failed != nil {
+		return failed
 	}
-	return addrs, err
+	return err
 }

@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -33,6 +35,7 @@ type world struct {
 	closed   map[uint64]bool
 	probed   []sip.Flow
 	refused  map[netip.AddrPort]bool // Dial fails
+	told     []string                // what the locator was told
 	bindings map[string][]store.Binding
 	cold     bool // nothing is in memory: the store is asked
 	broken   bool // and fails
@@ -103,7 +106,7 @@ func newWorldFor(t testing.TB) *world {
 		},
 		Key:    key,
 		Logger: slog.New(slog.DiscardHandler),
-	}, Services{Transactions: w.layer, Network: w, Locations: w, Users: w, Auth: w.auth, Resolver: w})
+	}, Services{Transactions: w.layer, Network: w, Locations: w, Users: w, Auth: w.auth, Locator: w})
 	w.auth.Bind(aliceWS, "alice@example.test", farFuture())
 	return w
 }
@@ -139,9 +142,15 @@ func (w *world) Dial(_ context.Context, t sip.Transport, remote netip.AddrPort) 
 	}
 	f := sip.Flow{Transport: t, Local: addr(5060), Remote: remote}
 	if t.Reliable() {
-		f.ID = 1000 + uint64(remote.Port())
+		f.ID = dialledID(remote)
 	}
 	return f, nil
+}
+
+// dialledID is the incarnation of a connection that was dialled.
+func dialledID(remote netip.AddrPort) uint64 {
+	a := remote.Addr().As16()
+	return 1000 + uint64(a[15])<<16 + uint64(remote.Port())
 }
 
 func (w *world) Alive(f sip.Flow) bool {
@@ -165,11 +174,52 @@ func (w *world) Flow(id uint64) (sip.Flow, bool) {
 	return sip.Flow{}, false
 }
 
-func (w *world) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
-	if host == "pbx.example.net" {
-		return []netip.Addr{netip.MustParseAddr("192.0.2.20"), netip.MustParseAddr("192.0.2.21")}, nil
+// names are the names that the locator knows, with their servers.
+var names = map[string][]string{
+	"pbx.example.net":  {"192.0.2.20", "192.0.2.21"},
+	"pool.example.net": {"192.0.2.20", "192.0.2.21", "192.0.2.22"},
+}
+
+func (w *world) Usable(s sip.Server) bool { return w.note("usable", s, 0) }
+
+func (w *world) Failed(s sip.Server, d time.Duration)   { w.note("failed", s, d) }
+func (w *world) Declined(s sip.Server, d time.Duration) { w.note("declined", s, d) }
+func (w *world) Answered(s sip.Server)                  { w.note("answered", s, 0) }
+
+// note keeps what the locator was told of a server, and tells whether it has failed.
+func (w *world) note(what string, s sip.Server, d time.Duration) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if what != "usable" {
+		w.told = append(w.told, strings.TrimSuffix(fmt.Sprintf("%s %v %v", s, what, d), " 0s"))
 	}
-	return nil, fmt.Errorf("no such host %s", host)
+	return !slices.ContainsFunc(w.told, func(t string) bool { return strings.HasPrefix(t, s.String()+" failed") })
+}
+
+// Locate knows addresses and names.
+func (w *world) Locate(u *sip.URI) func(context.Context) (sip.Server, error) {
+	t := sip.UDP
+	if name, ok := u.Params.Get("transport"); ok {
+		t, _ = sip.ParseTransport(name)
+	}
+	var servers []sip.Server
+	hosts := names[u.Host]
+	if hosts == nil {
+		hosts = []string{u.Host}
+	}
+	for _, host := range hosts {
+		if addr, ok := sip.HostAddr(host); ok {
+			s := sip.Server{Transport: t, Addr: netip.AddrPortFrom(addr, cmp.Or(u.Port, t.DefaultPort()))}
+			servers = append(servers, s)
+		}
+	}
+	return func(context.Context) (s sip.Server, err error) {
+		if len(servers) == 0 {
+			return s, io.EOF
+		}
+		s, servers = servers[0], servers[1:]
+		return s, nil
+	}
 }
 
 // It is also the location service and the users, all with the password "secret".

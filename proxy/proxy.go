@@ -35,6 +35,12 @@ type Config struct {
 	// minutes (RFC 3261 §16.6 step 11); 0 means 185 s.
 	TimerC time.Duration
 
+	// FailoverAfter is how long a server may be silent while there is another one to try
+	// (RFC 3263 §4.3), and how long it may take to accept a connection. 0 means 4 s: an
+	// INVITE has been sent four times by then, and a server that is there answers the first
+	// of them with 100 within 200 ms.
+	FailoverAfter time.Duration
+
 	// LookupTimeout bounds what a request waits for: the store, DNS, a connection being
 	// opened. 0 means 5 s.
 	LookupTimeout time.Duration
@@ -79,11 +85,6 @@ type Network interface {
 	Flow(id uint64) (f sip.Flow, ok bool)
 }
 
-// Resolver resolves host names; [net.Resolver] is one.
-type Resolver interface {
-	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
-}
-
 // Services are what the proxy works with.
 type Services struct {
 	Transactions *transaction.Layer
@@ -91,7 +92,7 @@ type Services struct {
 	Locations    Locations
 	Users        Users
 	Auth         *auth.Authenticator
-	Resolver     Resolver
+	Locator      Locator
 }
 
 // Proxy is a stateful proxy. Its methods are safe for concurrent use.
@@ -107,6 +108,7 @@ type Proxy struct {
 
 const (
 	defaultTimerC        = 185 * time.Second
+	defaultFailoverAfter = 4 * time.Second
 	defaultLookupTimeout = 5 * time.Second
 )
 
@@ -114,6 +116,9 @@ const (
 func New(cfg Config, services Services) *Proxy {
 	if cfg.TimerC <= 0 {
 		cfg.TimerC = defaultTimerC
+	}
+	if cfg.FailoverAfter <= 0 {
+		cfg.FailoverAfter = defaultFailoverAfter
 	}
 	if cfg.LookupTimeout <= 0 {
 		cfg.LookupTimeout = defaultLookupTimeout

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -19,6 +18,7 @@ import (
 	"github.com/sipway/sipway/sip/transaction"
 	"github.com/sipway/sipway/store"
 	"github.com/sipway/sipway/transport"
+	"github.com/sipway/sipway/transport/locate"
 )
 
 // server is a running sipway: the layers, tied together.
@@ -125,7 +125,7 @@ func (s *server) wire(st store.Store) error {
 		SentBy: func(f sip.Flow) (string, uint16) { return s.addresses.sentBy(f) },
 	}, proxy.Services{
 		Transactions: s.transactions, Network: s.transport, Locations: s.registrar,
-		Users: st, Auth: s.auth, Resolver: net.DefaultResolver,
+		Users: st, Auth: s.auth, Locator: locate.New(locate.Config{}),
 	})
 	return nil
 }
