@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -36,6 +37,9 @@ func (q *request) readContacts() *refusal {
 	if refused != nil {
 		return refused
 	}
+	if q.outbound = q.firstHopKeepsFlows(); !q.outbound && q.asksOutbound(contacts) {
+		return &refusal{status: 439} // RFC 5626 §6
+	}
 	userAgent, _ := q.msg.Get(sip.HUserAgent)
 	flows := 0
 	q.update.Bindings = q.first[:0]
@@ -69,11 +73,14 @@ func (q *request) removeAll(contacts int) *refusal {
 	return nil
 }
 
-// path returns the path vector in its order (RFC 3327 §5.3). A client that does not say
-// that it supports Path is not refused: the phones behind an edge proxy rarely know of it.
+// path returns the path vector in its order. A client that does not say that it supports
+// Path is to learn that a proxy has put itself in the way (RFC 3327 §5.3).
 func (q *request) path() (string, *refusal) {
 	if !q.msg.Has(sip.HPath) {
 		return "", nil
+	}
+	if !q.cfg.PathWithoutSupport && !q.supports("path") {
+		return "", &refusal{status: 420, header: sip.HUnsupported, value: "path"}
 	}
 	for _, err := range q.msg.Addresses(sip.HPath) {
 		if err != nil {
@@ -95,21 +102,6 @@ func (q *request) expiresHeader() uint32 {
 	return seconds
 }
 
-// outbound reports whether reg-id means something: whoever the client has its connection
-// to, we or an edge proxy that says so in its Path, keeps flows (RFC 5626 §6).
-func (q *request) outbound() bool {
-	if q.direct {
-		return true
-	}
-	for a, err := range q.msg.Addresses(sip.HPath) {
-		uri, uriErr := sip.ParseURI(a.URI)
-		if err == nil && uriErr == nil && uri.Params.Has("ob") {
-			return true
-		}
-	}
-	return false
-}
-
 // bind is step 7 for one contact: it fills in the binding.
 func (q *request) bind(b *store.Binding, c *sip.Contact) *refusal {
 	uri, err := sip.ParseURI(c.URI)
@@ -127,16 +119,43 @@ func (q *request) bind(b *store.Binding, c *sip.Contact) *refusal {
 	if granted > 0 {
 		b.Expires = q.now.Add(granted + q.cfg.Grace)
 	}
+	if err := q.checkLoop(c, &uri); err != nil {
+		return err
+	}
 	// A target is made of the contact, and no Request-URI has headers (RFC 3261 §19.1.1).
 	b.Contact = strings.TrimSuffix(c.URI[:len(c.URI)-len(uri.Headers)], "?")
-	b.Params = withoutExpires(string(c.Params))
+	b.Params = withoutOurs(string(c.Params))
 	b.Q = c.Q()
 	b.Methods, _ = c.Params.Get("methods")
 	b.Instance = c.Instance()
-	if b.Instance != "" && q.outbound() { // else reg-id is ignored (RFC 5626 §6)
+	if b.Instance != "" && q.outbound { // else reg-id is ignored (RFC 5626 §6)
 		b.RegID = c.RegID()
+		q.flow = q.flow || b.RegID > 0
 	}
 	b.Key = bindingKey(b, &uri)
+	return nil
+}
+
+// checkLoop is RFC 5627 §5.1: the contact of an instance is a SIP URI, and neither the AOR
+// itself nor one of its GRUUs, to which calls would come round for ever.
+func (q *request) checkLoop(c *sip.Contact, uri *sip.URI) *refusal {
+	if c.Instance() == "" {
+		return nil
+	}
+	if !uri.IsSIP() {
+		return &refusal{status: 403, reason: "Contact Is No SIP URI"}
+	}
+	host, ours := q.ownDomain(uri.Host)
+	if !ours || uri.Port != 0 {
+		return nil
+	}
+	aor := uri.UserUnescaped() + "@" + host
+	if g, ok := q.gruu(uri); ok {
+		aor = g.aor
+	}
+	if aor == q.update.AOR {
+		return &refusal{status: 403, reason: "Contact Is the Address-of-Record"}
+	}
 	return nil
 }
 
@@ -146,17 +165,26 @@ func (q *request) grant(seconds uint32) (time.Duration, *refusal) {
 	if asked > 0 && asked < time.Hour && asked < q.cfg.MinExpires {
 		return 0, tooBrief(q.cfg.MinExpires)
 	}
-	return min(asked, q.cfg.MaxExpires), nil
+	return q.jitter(min(asked, q.cfg.MaxExpires)), nil
 }
 
-// withoutExpires returns the contact's parameters but for expires, which the registrar
-// sets; what is left keeps its bytes. Mostly expires stands last, and nothing is copied.
-func withoutExpires(params string) string {
+// jitter takes a random part of the interval away, down to a whole second.
+func (q *request) jitter(granted time.Duration) time.Duration {
+	spread := min(granted*time.Duration(q.cfg.Jitter)/100, granted-q.cfg.MinExpires)
+	if spread < time.Second {
+		return granted
+	}
+	return granted - rand.N(spread+time.Second).Truncate(time.Second)
+}
+
+// withoutOurs returns the contact's parameters but for those that the registrar sets; what is
+// left keeps its bytes. Mostly expires stands last, and nothing is copied.
+func withoutOurs(params string) string {
 	var kept []byte
 	from := 0 // where what is to be kept, and is not yet in kept, begins
 	for i := 0; i < len(params); {
 		end := paramEnd(params, i+1)
-		if isExpires(params[i+1 : end]) {
+		if isOurs(params[i+1 : end]) {
 			if from == 0 && end == len(params) {
 				return params[:i]
 			}
@@ -171,15 +199,19 @@ func withoutExpires(params string) string {
 	return string(append(kept, params[from:]...))
 }
 
-// isExpires reports whether a parameter, written "name=value" or "name", is expires.
-func isExpires(param string) bool {
-	const (
-		name       = "expires"
-		whiteSpace = " \t\r\n"
-	)
-	param = strings.TrimLeft(param, whiteSpace)
-	return len(param) >= len(name) && strings.EqualFold(param[:len(name)], name) &&
-		(len(param) == len(name) || strings.IndexByte("="+whiteSpace, param[len(name)]) >= 0)
+// isOurs reports whether a parameter, written "name=value" or "name", is one that a client
+// can't set: the interval is ours to grant, and so are GRUUs (RFC 5627 §5.1).
+func isOurs(param string) bool {
+	name, _, _ := strings.Cut(param, "=")
+	switch name = strings.Trim(name, " \t\r\n"); len(name) {
+	case len("expires"):
+		return strings.EqualFold(name, "expires")
+	case len("pub-gruu"):
+		return strings.EqualFold(name, "pub-gruu")
+	case len("temp-gruu"):
+		return strings.EqualFold(name, "temp-gruu")
+	}
+	return false
 }
 
 // paramEnd returns the index of the first ';' of s from i on that stands in no quoted

@@ -127,6 +127,7 @@ func newServer(t testing.TB, o options) *server {
 	if o.reg.Logger == nil {
 		o.reg.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.reg.GRUUKey = []byte("0123456789abcdef")
 	s.reg = New(o.reg, s.store, s.auth, s.net)
 	s.layer = transaction.New(transaction.Config{}, s.net, s)
 	return s

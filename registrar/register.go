@@ -3,6 +3,7 @@ package registrar
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,8 @@ type request struct {
 	first    [1]store.Binding // room for the usual one contact
 	adds     int              // how many contacts the update binds
 	direct   bool             // the request came straight from the user agent
+	outbound bool             // its reg-id means something (RFC 5626 §6)
+	flow     bool             // it registers or removes a flow
 }
 
 // Request processes a REGISTER for a domain of ours.
@@ -71,7 +74,7 @@ func (q *request) checkRequire() *refusal {
 	var unknown []string
 	for _, id := range [...]sip.HeaderID{sip.HRequire, sip.HProxyRequire} {
 		for option := range q.msg.Values(id) {
-			if !strings.EqualFold(option, supported) {
+			if !slices.ContainsFunc(understood[:], func(o string) bool { return strings.EqualFold(o, option) }) {
 				unknown = append(unknown, option)
 			}
 		}
@@ -133,13 +136,14 @@ func (q *request) checkAOR() *refusal {
 
 func isControl(c rune) bool { return c < 0x20 || c == 0x7f }
 
-// checkOwner is step 4: a user registers nobody else. A trusted peer may.
+// checkOwner is step 4: a user registers nobody else. A trusted peer may, and so may a user
+// who was made a third party, within the domain.
 func (q *request) checkOwner() *refusal {
 	d := &q.decision
-	if d.Outcome == auth.Authenticated && (d.User != q.user || d.Domain != q.domain) {
-		return &refusal{status: 403, reason: "Not Your Address-of-Record"}
+	if d.Outcome == auth.Trusted || d.Domain == q.domain && (d.User == q.user || q.thirdParties[d.AOR()]) {
+		return nil
 	}
-	return nil
+	return &refusal{status: 403, reason: "Not Your Address-of-Record"}
 }
 
 // waitForStore commits on a goroutine of its own.
@@ -181,10 +185,10 @@ func (q *request) commit(ctx context.Context) {
 	q.ok(q.reachable(result.Bindings))
 }
 
-// checkUser makes sure that a user exists whose request came from a trusted peer; one who
-// was authenticated does.
+// checkUser makes sure that a user exists who was registered by somebody else; one who was
+// authenticated does.
 func (q *request) checkUser(ctx context.Context) error {
-	if q.decision.Outcome != auth.Trusted || q.cfg.AnyUser {
+	if q.owner() || q.cfg.AnyUser {
 		return nil
 	}
 	_, exists, known := q.store.CachedUser(q.user, q.domain)
@@ -197,6 +201,9 @@ func (q *request) checkUser(ctx context.Context) error {
 	}
 	return nil
 }
+
+// owner reports whether it is the user of the AOR who was authenticated.
+func (q *request) owner() bool { return q.decision.AOR() == q.update.AOR }
 
 // dropUnreachable adds to the update the removal of bindings that can't be reached any
 // more and only take up room: those of browsers that were connected before a restart, or
@@ -220,7 +227,7 @@ func (q *request) dropUnreachable(ctx context.Context) bool {
 // bindFlow lets the user be believed on the connection for as long as a binding over it
 // lives.
 func (q *request) bindFlow(f sip.Flow, bindings []store.Binding) {
-	if f.ID == 0 || q.decision.Outcome != auth.Authenticated || !q.direct {
+	if f.ID == 0 || !q.owner() || !q.direct {
 		return
 	}
 	var until time.Time

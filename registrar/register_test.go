@@ -35,7 +35,7 @@ func TestRegister(t *testing.T) {
 		{"step 1: other scheme", "tel:+4930123", nil, "416 Unsupported URI Scheme", ""},
 		{"step 2: unknown extensions", "", []string{"Require: path, foo", "Require: bar"}, "420 Bad Extension", ""},
 		{"step 2: unknown to the proxy", "", []string{"Proxy-Require: foo"}, "420 Bad Extension", ""},
-		{"step 2: outbound is not promised", "", []string{"Require: outbound"}, "420 Bad Extension", ""},
+		{"step 2: understood extensions", "", []string{"Require: path, outbound, gruu"}, "200 OK", old},
 		{"step 2: path", "", []string{"Require: Path"}, "200 OK", old},
 		{"step 4: somebody else's AOR", "", []string{"From: <sip:bob@example.test>;tag=1"}, "403 Not Your Address-of-Record", ""},
 		{"step 5: AOR of another domain of ours", "", []string{"To: <sip:alice@other.test>"}, "404 No Address-of-Record of This Domain", ""},
@@ -76,7 +76,7 @@ func TestRegister(t *testing.T) {
 		{"RFC 5626 §6: two contacts, one with a reg-id", "", []string{`Contact: <sip:a@h>;reg-id=1;+sip.instance="<i>", <sip:b@h>`}, "400 More Than One Contact with reg-id", ""},
 		{"RFC 5626 §6: a flow and a removal", "", []string{`Contact: <sip:a@h>;reg-id=1;+sip.instance="<i>", <sip:old@192.0.2.9>;expires=0`}, "200 OK", `<sip:a@h>;reg-id=1;+sip.instance="<i>";expires=600`},
 		{"RFC 5626 §6: reg-id without an instance", "", []string{"Contact: <sip:a@h>;reg-id=1, <sip:b@h>"}, "200 OK", old + `, <sip:a@h>;reg-id=1;expires=600, <sip:b@h>;expires=600`},
-		{"RFC 3327 §5.3: malformed Path", "", []string{"Path: <sip:p", "Contact: <sip:a@h>"}, "400 Bad Path: no > behind the URI", ""},
+		{"RFC 3327 §5.3: malformed Path", "", []string{"Supported: path", "Path: <sip:p", "Contact: <sip:a@h>"}, "400 Bad Path: no > behind the URI", ""},
 		{"Record-Route is ignored", "", []string{"Record-Route: <sip:p;lr>"}, "200 OK", old},
 		{"parameters keep their bytes", "", []string{`Contact: <sip:a@h>;Expires = 70;+sip.instance="<urn:X;expires=1,\">"; Q=0.7 ;methods="INVITE, BYE";expiresnot`}, "200 OK",
 			old + `, <sip:a@h>;+sip.instance="<urn:X;expires=1,\">"; Q=0.7 ;methods="INVITE, BYE";expiresnot;expires=70`},
@@ -241,35 +241,13 @@ func TestBoundFlow(t *testing.T) {
 
 func TestPath(t *testing.T) {
 	s := inline(t)
-	got := s.send(tcpFlow(1), regText("Path: <sip:p2;lr>, <sip:p1;lr>", "Path: <sip:edge;lr;ob>", "Contact: <sip:a@h>"))
-	if !strings.Contains(got, "\nPath: <sip:p2;lr>, <sip:p1;lr>\nPath: <sip:edge;lr;ob>\n") || !strings.Contains(got, "\nSupported: path\n") {
+	got := s.send(tcpFlow(1), regText("Supported: path", "Path: <sip:p2;lr>, <sip:p1;lr>", "Path: <sip:edge;lr;ob>", "Contact: <sip:a@h>"))
+	if !strings.Contains(got, "\nPath: <sip:p2;lr>, <sip:p1;lr>\nPath: <sip:edge;lr;ob>\n") || !strings.Contains(got, "\nSupported: path, outbound\n") {
 		t.Error(got)
 	}
 	bindings, _ := s.reg.Lookup(alice)
 	if want := "<sip:p2;lr>, <sip:p1;lr>, <sip:edge;lr;ob>"; len(bindings) != 1 || bindings[0].Path != want || bindings[0].Flow != tcpFlow(1) {
 		t.Errorf("%+v", bindings)
-	}
-}
-
-// RFC 5626 §6: reg-id counts where the first hop keeps the flow.
-func TestRegIDOfRelayed(t *testing.T) {
-	const contact = `Contact: <sip:a@h>;reg-id=2;+sip.instance="<urn:i>"`
-	for _, test := range []struct {
-		lines []string
-		key   string
-		regID int
-	}{
-		{nil, "2;<urn:i>", 2},
-		{[]string{"Via: SIP/2.0/UDP far;branch=z9hG4bK0"}, "sip:a@h", 0},
-		{[]string{"Via: SIP/2.0/UDP far;branch=z9hG4bK0", "Path: <sip:edge;lr>"}, "sip:a@h", 0},
-		{[]string{"Via: SIP/2.0/UDP far;branch=z9hG4bK0", "Path: <sip:edge;lr;ob>"}, "2;<urn:i>", 2},
-	} {
-		s := inline(t)
-		s.send(tcpFlow(1), regText(append(test.lines, contact)...))
-		bindings, _ := s.reg.Lookup(alice)
-		if len(bindings) != 1 || bindings[0].Key != test.key || bindings[0].RegID != test.regID || bindings[0].Instance != "<urn:i>" {
-			t.Errorf("%q: %+v", test.lines, bindings)
-		}
 	}
 }
 

@@ -26,8 +26,32 @@ type Config struct {
 	// refreshes at 99 % of the interval, and its REGISTER may take a few retransmissions.
 	Grace time.Duration
 
+	// Jitter is the percentage by which what is granted is shortened at most, at random and
+	// never below MinExpires, so that clients that came together don't come back together.
+	// The client is told what it got. 0 means none.
+	Jitter int
+
 	// MaxContacts is how many bindings an AOR may have; 20.
 	MaxContacts int
+
+	// PathWithoutSupport takes a Path also where the client does not say that it knows of
+	// it, which RFC 3327 §5.3 leaves to us: phones behind an edge proxy rarely do.
+	PathWithoutSupport bool
+
+	// ServiceRoute is what clients are told to preload as Routes (RFC 3608), outermost
+	// first, in angle brackets.
+	ServiceRoute []string
+
+	// FlowTimer is within what time a client is told to send keepalives on the connection
+	// that it keeps to us (RFC 5626 §4.4); 0 leaves it to the client.
+	FlowTimer time.Duration
+
+	// ThirdParties are AORs of users who may register others of their domain.
+	ThirdParties []string
+
+	// GRUUKey encrypts temporary GRUUs (RFC 5627). It must be the same on every node and
+	// survive a restart. Without one no GRUUs are given out.
+	GRUUKey []byte
 
 	// AnyUser registers users that the store does not know, where authentication does not
 	// ask for them either.
@@ -80,6 +104,10 @@ type Registrar struct {
 	store   store.Store
 	auth    *auth.Authenticator
 	flows   Flows
+	gruus   *gruuCoder // nil where no GRUUs are given out
+
+	thirdParties map[string]bool
+	serviceRoute string // value of the header field, "" for none
 
 	index flowIndex // which AORs were bound over which open flow
 	voids voidQueue
@@ -98,6 +126,15 @@ func New(cfg Config, st store.Store, a *auth.Authenticator, flows Flows) *Regist
 		domains: make(map[string]string, len(cfg.Domains)),
 		uris:    make(map[string]string, len(cfg.Domains)),
 		store:   st, auth: a, flows: flows,
+
+		thirdParties: make(map[string]bool, len(cfg.ThirdParties)),
+		serviceRoute: strings.Join(cfg.ServiceRoute, ", "),
+	}
+	for _, aor := range cfg.ThirdParties {
+		r.thirdParties[aor] = true
+	}
+	if len(cfg.GRUUKey) > 0 {
+		r.gruus = newGRUUCoder(cfg.GRUUKey)
 	}
 	for _, d := range cfg.Domains {
 		d = strings.ToLower(d)

@@ -15,8 +15,11 @@ import (
 	"github.com/sipway/sipway/store"
 )
 
-// supported are the extensions that a REGISTER may require.
-const supported = "path"
+// supported are the extensions of a 200 (RFC 5627 §5.2 wants gruu to be left out), understood
+// those that a REGISTER may require.
+const supported = "path, outbound"
+
+var understood = [...]string{"path", "outbound", "gruu"}
 
 // dateText writes times as SIP-date (RFC 3261 §25.1), each second once.
 type dateText struct {
@@ -106,6 +109,10 @@ func (q *request) ok(bindings []store.Binding) {
 	for path := range q.msg.Lines(sip.HPath) {
 		m.Append(sip.HPath, path) // RFC 3327 §5.3
 	}
+	if q.serviceRoute != "" {
+		m.Append(sip.HServiceRoute, q.serviceRoute) // RFC 3608 §6.1
+	}
+	q.appendOutbound(m)
 	m.Append(sip.HSupported, supported)
 	m.Append(sip.HDate, q.date.at(q.now))
 	q.sent(q.tx.Respond(m))
@@ -115,6 +122,7 @@ func (q *request) ok(bindings []store.Binding) {
 // parameters byte for byte, by which a client knows its own, and the time it has left,
 // without which SIP.js registers again at once and for ever.
 func (q *request) contacts(bindings []store.Binding) string {
+	gruus := q.gruus != nil && q.supports("gruu")
 	const around = len("<>;expires=4294967295, ")
 	size := 0
 	for i := range bindings {
@@ -134,6 +142,9 @@ func (q *request) contacts(bindings []store.Binding) string {
 		list.WriteString(";expires=")
 		var digits [20]byte
 		list.Write(strconv.AppendInt(digits[:0], q.remaining(b), 10))
+		if gruus && b.Instance != "" {
+			q.appendGRUUs(&list, b, bindings)
+		}
 	}
 	return list.String()
 }
