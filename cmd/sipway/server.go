@@ -83,10 +83,7 @@ func transportConfig(cfg *config.Config, log *slog.Logger) transport.Config {
 
 // wire makes what works above the transactions.
 func (s *server) wire(st store.Store) error {
-	domains := make([]string, len(s.cfg.Domains))
-	for i, d := range s.cfg.Domains {
-		domains[i] = string(d)
-	}
+	domains := texts(s.cfg.Domains)
 	nonceKey, err := st.Secret(s.run, "nonce")
 	if err != nil {
 		return fmt.Errorf("nonce key: %w", err)
@@ -118,6 +115,8 @@ func (s *server) wire(st store.Store) error {
 		MaxExpires: r.MaxExpires, MaxContacts: r.MaxContacts,
 		AnyUser: s.cfg.Auth.Mode == config.AuthNone, Node: node,
 		Inline: strings.HasPrefix(s.cfg.Store, "memory:"), Logger: s.log,
+		Jitter: r.ExpiresJitter, FlowTimer: r.FlowTimer, ServiceRoute: texts(r.ServiceRoute),
+		PathWithoutSupport: r.PathPolicy == config.PathAccept, ThirdParties: texts(r.ThirdParties),
 	}, st, s.auth, s.transport)
 	s.proxy = proxy.New(proxy.Config{
 		Domains: domains, Key: tokenKey, Logger: s.log,
@@ -128,6 +127,15 @@ func (s *server) wire(st store.Store) error {
 		Users: st, Auth: s.auth, Locator: locate.New(locate.Config{}),
 	})
 	return nil
+}
+
+// texts returns configured values as strings.
+func texts[T ~string](values []T) []string {
+	list := make([]string, len(values))
+	for i, v := range values {
+		list[i] = string(v)
+	}
+	return list
 }
 
 // listen opens the listeners.

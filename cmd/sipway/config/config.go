@@ -47,6 +47,12 @@ type Registrar struct {
 	MaxExpires     time.Duration `yaml:"max_expires" doc:"longest registration granted; a longer one is shortened"`
 	MaxContacts    int           `yaml:"max_contacts" doc:"most contacts that one address-of-record may have"`
 	ProbeAfter     time.Duration `yaml:"probe_after" doc:"a client's connection that was silent for so long is probed when a call is sent over it"`
+
+	ExpiresJitter int           `yaml:"expires_jitter" doc:"percentage by which granted times are shortened at random, so that clients that came together don't come back together; the client is told"`
+	FlowTimer     time.Duration `yaml:"flow_timer" doc:"within what time clients with RFC 5626 outbound send keepalives on a connection (Flow-Timer); 0 leaves it to them"`
+	ServiceRoute  []Route       `yaml:"service_route" doc:"Routes that clients are told to preload (RFC 3608), outermost first, such as sip:proxy.example.test;lr"`
+	PathPolicy    PathPolicy    `yaml:"path_policy" doc:"a Path for a client that does not support it is answered with 420 (refuse) or taken (accept), as phones behind an edge proxy need it"`
+	ThirdParties  []User        `yaml:"third_parties" doc:"users, as user@domain, who may register others of their domain"`
 }
 
 // Auth says who is believed to be who it says.
@@ -91,6 +97,8 @@ func Default() *Config {
 			MaxExpires:     time.Hour,
 			MaxContacts:    20,
 			ProbeAfter:     10 * time.Second,
+			FlowTimer:      2 * time.Minute,
+			PathPolicy:     PathRefuse,
 		},
 		Auth: Auth{
 			Mode:       AuthDigest,
@@ -180,6 +188,7 @@ func (c *Config) validate(file string) (errs []error) {
 	if c.Registrar.MaxContacts < 1 {
 		fail("registrar.max_contacts: expects at least 1")
 	}
+	c.validateRegistrar(fail)
 	if len(c.Auth.Algorithms) == 0 {
 		fail("auth.algorithms: at least one is needed")
 	}

@@ -55,7 +55,16 @@ store: "memory:"
 admin: "[::1]:9000"
 users_file: users.csv
 transport: {ping_interval: 20s, ping_timeout: 5s}
-registrar: {min_expires: 30s, default_expires: 5m, max_expires: 24h, max_contacts: 5}
+registrar:
+  min_expires: 30s
+  default_expires: 5m
+  max_expires: 24h
+  max_contacts: 5
+  expires_jitter: 10
+  flow_timer: 30s
+  service_route: [sip:p1.example.test;lr, "<sip:p2.example.test;lr>"]
+  path_policy: accept
+  third_parties: [sip:pbx@Example.test]
 auth:
   mode: none
   algorithms: [MD5]
@@ -78,7 +87,9 @@ log: {level: debug, format: json}
 		Transport: Transport{PingInterval: 20 * time.Second, PingTimeout: 5 * time.Second, ProbeTimeout: time.Second},
 		Registrar: Registrar{
 			MinExpires: 30 * time.Second, DefaultExpires: 5 * time.Minute, MaxExpires: 24 * time.Hour, MaxContacts: 5,
-			ProbeAfter: 10 * time.Second,
+			ProbeAfter: 10 * time.Second, ExpiresJitter: 10, FlowTimer: 30 * time.Second,
+			ServiceRoute: []Route{"<sip:p1.example.test;lr>", "<sip:p2.example.test;lr>"},
+			PathPolicy:   PathAccept, ThirdParties: []User{"pbx@example.test"},
 		},
 		Auth: Auth{AuthNone, []digest.Algorithm{digest.MD5}, AuthAlways, 90 * time.Second},
 		Trusted: []Peer{
@@ -164,6 +175,13 @@ func TestErrors(t *testing.T) {
 		{"transport: {ping_interval: 10ms}", "transport.ping_interval: expects 0 or at least 1s, not 10ms"},
 		{"transport: {probe_timeout: 0s}", "transport: expects ping_timeout and probe_timeout of at least 100ms, not 10s, 0s"},
 		{"registrar: {probe_after: 0s}", "registrar.probe_after: expects at least 1ms, not 0s"},
+		{"registrar: {expires_jitter: 60}", "registrar.expires_jitter: expects 0 to 50 percent, not 60"},
+		{"registrar: {flow_timer: 10ms}", "registrar.flow_timer: expects 0 or at least 1s, not 10ms"},
+		{"registrar: {service_route: [p.example.test]}", `sipway.yaml:1: registrar.service_route: "p.example.test": expects a SIP URI such as sip:proxy.example.test;lr`},
+		{"registrar: {service_route: ['sip:p.example.test']}", `sipway.yaml:1: registrar.service_route: "sip:p.example.test": expects ;lr behind it`},
+		{"registrar: {path_policy: maybe}", `sipway.yaml:1: registrar.path_policy: expects refuse or accept, not "maybe"`},
+		{"registrar: {third_parties: [pbx]}", `sipway.yaml:1: registrar.third_parties: "pbx": expects a user such as pbx@example.test`},
+		{"registrar: {third_parties: [pbx@far.test]}", "registrar.third_parties: pbx@far.test is of none of the domains"},
 		{"registrar: {max_contacts: 0}", "registrar.max_contacts: expects at least 1"},
 		{"registrar: {min_expires: 20m}", "registrar: expects 1s <= min_expires <= default_expires <= max_expires, not 20m0s, 10m0s, 1h0m0s"},
 		{"limits: {max_message: 64kb}", `sipway.yaml:1: limits.max_message: "64kb": expects a size such as 4096 or 64KiB`},
