@@ -208,6 +208,8 @@ func ha1(u *store.User, a digest.Algorithm) string {
 		return u.HA1.MD5
 	case digest.SHA256:
 		return u.HA1.SHA256
+	case digest.SHA512256:
+		return u.HA1.SHA512256
 	}
 	return ""
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/md5"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -39,6 +40,8 @@ func user(name string) store.User {
 	return store.User{Name: name, Domain: domain, HA1: store.HA1{
 		MD5:    digest.HA1(digest.MD5, name, domain, "secret"),
 		SHA256: digest.HA1(digest.SHA256, name, domain, "secret"),
+
+		SHA512256: digest.HA1(digest.SHA512256, name, domain, "secret"),
 	}}
 }
 
@@ -136,6 +139,9 @@ func credentials(challenge string, method sip.Method, name, password string, nc 
 	if strings.Contains(challenge, "SHA-256") {
 		alg, hash = "SHA-256", func(s string) string { sum := sha256.Sum256([]byte(s)); return hex.EncodeToString(sum[:]) }
 	}
+	if strings.Contains(challenge, "SHA-512-256") {
+		alg, hash = "SHA-512-256", func(s string) string { sum := sha512.Sum512_256([]byte(s)); return hex.EncodeToString(sum[:]) }
+	}
 	nonce := nonceOf.FindStringSubmatch(challenge)[1]
 	uri := "sip:" + domain
 	count := fmt.Sprintf("%08x", nc)
@@ -144,6 +150,20 @@ func credentials(challenge string, method sip.Method, name, password string, nc 
 	}, ":"))
 	return fmt.Sprintf(`Digest username=%q, realm=%q, nonce=%q, uri=%q, response=%q, algorithm=%s, cnonce="c", qop=auth, nc=%s`,
 		name, domain, nonce, uri, response, alg, count)
+}
+
+func TestAlgorithms(t *testing.T) {
+	for _, alg := range []digest.Algorithm{digest.MD5, digest.SHA256, digest.SHA512256} {
+		a := newAuth(t, Config{Algorithms: []digest.Algorithm{alg}}, newUsers())
+		d := authenticate(a, sip.Flow{}, request(t, sip.REGISTER), false)
+		if len(d.Challenges) != 1 {
+			t.Fatalf("%v: challenges %q", alg, d.Challenges)
+		}
+		d = authenticate(a, sip.Flow{}, request(t, sip.REGISTER, "Authorization: "+credentials(d.Challenges[0], sip.REGISTER, "alice", "secret", 1)), false)
+		if d.Outcome != Authenticated {
+			t.Errorf("%v: %+v", alg, d)
+		}
+	}
 }
 
 func TestChallenge(t *testing.T) {

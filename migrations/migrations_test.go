@@ -40,7 +40,7 @@ func TestUp(t *testing.T) {
 	if err != nil || after.Current != before.Target || after.Target != before.Target {
 		t.Errorf("after Up: %+v, %v, want version %d", after, err, before.Target)
 	}
-	if _, err := db.ExecContext(t.Context(), `INSERT INTO user VALUES ('d', 'n', '', '')`); err != nil {
+	if _, err := db.ExecContext(t.Context(), `INSERT INTO user VALUES ('d', 'n', '', '', '')`); err != nil {
 		t.Error(err)
 	}
 }

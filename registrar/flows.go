@@ -171,11 +171,11 @@ func (r *Registrar) voidFlow(end *flowEnd) {
 func (r *Registrar) tryVoid(end *flowEnd) error {
 	ctx, cancel := context.WithTimeout(context.Background(), r.cfg.StoreTimeout)
 	defer cancel()
-	n, err := r.store.RemoveFlow(ctx, r.cfg.Node, r.cfg.Epoch, end.flow.ID, end.aors)
-	if err == nil && n > 0 {
+	gone, err := r.store.RemoveFlow(ctx, r.cfg.Node, r.cfg.Epoch, end.flow.ID, end.aors)
+	if err == nil && len(gone) > 0 {
 		r.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "flow closed, bindings void",
 			slog.String("flow", end.flow.String()), slog.String("aor", end.aors[0]),
-			slog.Int("aors", len(end.aors)), slog.Int("contacts", n))
+			slog.Int("aors", len(end.aors)), slog.Int("contacts", len(gone)))
 	}
 	return err
 }

@@ -36,11 +36,11 @@ func (s *slowStore) Register(ctx context.Context, u store.Update) (store.Result,
 	return r, err
 }
 
-func (s *slowStore) RemoveFlow(ctx context.Context, node string, epoch int64, flow uint64, aors []string) (int, error) {
+func (s *slowStore) RemoveFlow(ctx context.Context, node string, epoch int64, flow uint64, aors []string) ([]store.Binding, error) {
 	n := int(s.removals.Add(1))
 	if s.removal != nil {
 		if err := s.removal(n); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
 	return s.Store.RemoveFlow(ctx, node, epoch, flow, aors)
@@ -57,7 +57,7 @@ func waiting(t testing.TB, cfg Config, s *slowStore) *server {
 // stored returns how many bindings the store has, whether they can be reached or not.
 func (s *server) stored() int {
 	s.t.Helper()
-	n, err := s.store.Count(context.Background(), time.Now())
+	n, err := s.store.Count(context.Background(), store.Query{Now: time.Now()})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -29,11 +29,11 @@ func (r *Registrar) Run(ctx context.Context) {
 
 func (r *Registrar) sweep(ctx context.Context) {
 	for ctx.Err() == nil {
-		n, err := r.store.Sweep(ctx, time.Now(), sweepBatch)
+		swept, err := r.store.Sweep(ctx, time.Now(), sweepBatch)
 		if err != nil && ctx.Err() == nil {
 			r.alarm.raise(r.cfg.Logger, "expired bindings not deleted", slog.Any("error", err))
 		}
-		if err != nil || n < sweepBatch {
+		if err != nil || len(swept) < sweepBatch {
 			return
 		}
 	}

@@ -60,10 +60,10 @@ type sweeper struct {
 	fails  atomic.Bool
 }
 
-func (s *sweeper) Sweep(ctx context.Context, now time.Time, limit int) (int, error) {
+func (s *sweeper) Sweep(ctx context.Context, now time.Time, limit int) ([]store.Binding, error) {
 	s.sweeps.Add(1)
 	if s.fails.Load() {
-		return 0, store.ErrUnavailable
+		return nil, store.ErrUnavailable
 	}
 	return s.Store.Sweep(ctx, now, limit)
 }
@@ -99,8 +99,8 @@ func TestSweep(t *testing.T) {
 		if n := sw.sweeps.Load(); n != 5 { // three batches
 			t.Errorf("%d sweeps", n)
 		}
-		if n, err := s.store.Sweep(t.Context(), time.Now(), 1); n != 0 || err != nil {
-			t.Errorf("%d left, %v", n, err)
+		if left, err := s.store.Sweep(t.Context(), time.Now(), 1); len(left) != 0 || err != nil {
+			t.Errorf("%v left, %v", left, err)
 		}
 		sw.fails.Store(true) // no reason to give up
 		<-time.After(time.Minute)

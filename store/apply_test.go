@@ -74,7 +74,7 @@ func TestApply(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			before := slices.Clone(current)
-			r, err := store.Apply(current, store.Update{
+			r, err := store.Apply(current, nil, store.Update{
 				AOR: "a@x", Now: now, CallID: tt.callID, CSeq: tt.cseq,
 				RemoveAll: tt.all, Bindings: tt.asked, MaxContacts: tt.limit,
 			})
@@ -99,7 +99,7 @@ func TestApply(t *testing.T) {
 func TestApplyRefreshAllocates(t *testing.T) {
 	current := []store.Binding{bound("a", "A", 5, time.Hour)}
 	u := store.Update{AOR: "a@x", Now: now, CallID: "A", CSeq: 6, Bindings: []store.Binding{asked("a", time.Hour)}}
-	if n := testing.AllocsPerRun(100, func() { _, _ = store.Apply(current, u) }); n > 1 {
+	if n := testing.AllocsPerRun(100, func() { _, _ = store.Apply(current, nil, u) }); n > 1 {
 		t.Errorf("%v allocations", n)
 	}
 }

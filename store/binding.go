@@ -40,7 +40,7 @@ type Binding struct {
 	Expires time.Time // from this instant on it does not exist
 }
 
-// Live reports whether the binding exists at now.
+// Live reports whether the binding has not expired at now.
 func (b *Binding) Live(now time.Time) bool { return b.Expires.After(now) }
 
 // Over reports whether the binding belongs to this incarnation of a flow. Flow 0 is none.
@@ -48,15 +48,24 @@ func (b *Binding) Over(node string, epoch int64, flow uint64) bool {
 	return flow != 0 && b.Flow.ID == flow && b.Epoch == epoch && b.Node == node
 }
 
-// Cursor returns the binding's place in a listing.
-func (b *Binding) Cursor() Cursor { return Cursor{AOR: b.AOR, Key: b.Key} }
+// NeedsFlow reports whether the contact can be reached over the binding's own connection
+// only: that of a WebSocket client (RFC 7118 §5.2) or of one that asked for it (RFC 5626).
+// Another contact may be connected to anew.
+func (b *Binding) NeedsFlow() bool {
+	return b.Flow.ID != 0 && (b.Flow.Transport.WebSocket() || b.RegID > 0)
+}
 
-// Live returns those of the bindings that exist at now, in their order. Where that is all
-// of them or none it allocates nothing.
+// Live returns those of the bindings that have not expired at now, in their order. Where
+// that is all of them or none it allocates nothing.
 func Live(bindings []Binding, now time.Time) []Binding {
+	return Leases(nil).Live(bindings, now)
+}
+
+// only returns the bindings that are to be kept, like [Live].
+func only(bindings []Binding, keep func(*Binding) bool) []Binding {
 	first, n := 0, 0
 	for i := range bindings {
-		if bindings[i].Live(now) {
+		if keep(&bindings[i]) {
 			if n == 0 {
 				first = i
 			}
@@ -71,7 +80,7 @@ func Live(bindings []Binding, now time.Time) []Binding {
 	}
 	live := make([]Binding, 0, n)
 	for i := first; i < len(bindings); i++ {
-		if bindings[i].Live(now) {
+		if keep(&bindings[i]) {
 			live = append(live, bindings[i])
 		}
 	}

@@ -42,6 +42,8 @@ type Store interface {
 	Locations
 	Users
 	Cached
+	Nodes
+	Feed
 	Secrets
 
 	// Close waits for the writes that were accepted and releases the store. Every call
@@ -63,32 +65,37 @@ type Locations interface {
 	// Errors: ErrOrder, ErrTooManyContacts, ErrUnavailable, ErrUncertain.
 	Register(ctx context.Context, u Update) (Result, error)
 
-	// Lookup returns the bindings of aor that have not expired at now, oldest first; none
-	// is not an error. The slice is shared: it must not be modified.
+	// Lookup returns the bindings of aor that exist at now, oldest first; none is not an
+	// error. The slice is shared: it must not be modified. What does not exist is what has
+	// expired, and what hangs on a flow of a node whose lease has ended ([Leases.Void]).
+	// While the database can't be asked, a store may answer with what it last knew of an
+	// AOR that was bound through this process.
 	Lookup(ctx context.Context, aor string, now time.Time) ([]Binding, error)
 
 	// RemoveFlow removes those bindings of the AORs that belong to exactly this
-	// incarnation of a flow (Binding.Node, Epoch and Flow.ID), durably, and returns how
-	// many there were. What has been bound anew over another flow stays. Flow 0, that of
-	// UDP, is no incarnation: nothing is removed.
-	RemoveFlow(ctx context.Context, node string, epoch int64, flow uint64, aors []string) (int, error)
+	// incarnation of a flow (Binding.Node, Epoch and Flow.ID), durably, and returns them.
+	// What has been bound anew over another flow stays. Flow 0, that of UDP, is no
+	// incarnation: nothing is removed.
+	RemoveFlow(ctx context.Context, node string, epoch int64, flow uint64, aors []string) ([]Binding, error)
 
 	Listing
 }
 
 // Listing walks and tidies all bindings.
 type Listing interface {
-	// List returns a page of live bindings in the order of their cursors.
+	// List returns a page of the bindings that exist at q.Now, in the order of q.Sort. In
+	// an order other than ByAOR a page costs time in proportion to all bindings.
 	List(ctx context.Context, q Query) ([]Binding, error)
 
-	// Count returns the number of bindings live at now. It costs time in proportion to
-	// that number: it is for gauges and people, not for the way of a message.
-	Count(ctx context.Context, now time.Time) (int, error)
+	// Count returns how many bindings List would return without a limit and a cursor. It
+	// costs time in proportion to all bindings: it is for gauges and people, not for the
+	// way of a message.
+	Count(ctx context.Context, q Query) (int, error)
 
-	// Sweep deletes up to limit bindings that have expired at now and returns how many it
-	// deleted; fewer than limit means that none is left. Nothing depends on it but space:
-	// an expired binding is never returned.
-	Sweep(ctx context.Context, now time.Time, limit int) (int, error)
+	// Sweep deletes up to limit bindings that have expired at now and returns them; fewer
+	// than limit means that none is left. Nothing depends on it but space: an expired
+	// binding is never returned otherwise. Of several nodes that sweep each gets others.
+	Sweep(ctx context.Context, now time.Time, limit int) ([]Binding, error)
 }
 
 // Users knows who may register. Names are compared byte by byte; domains are lower case.
@@ -127,6 +134,30 @@ type Cached interface {
 	// CachedUser is User; ok is false where only the database knows. exists false with ok
 	// true means that there is no such user.
 	CachedUser(name, domain string) (u User, exists, ok bool)
+}
+
+// Nodes keeps the leases of the nodes that share the store.
+type Nodes interface {
+	// Heartbeat makes the lease known in place of the one that the node has. A process
+	// calls it before it binds anything with a new epoch, then again and again well before
+	// the lease ends, and with an Until of now when it ends in good order. Epochs of a
+	// node grow.
+	Heartbeat(ctx context.Context, l Lease) error
+
+	// Nodes returns the latest lease of every node, by name. A node is forgotten after
+	// LeaseMemory.
+	Nodes(ctx context.Context) ([]Lease, error)
+}
+
+// Feed tells of changes that others have made: another node, or a command beside the
+// server.
+type Feed interface {
+	// Watch has f called after others have changed bindings of the AORs; nil means that
+	// any may have changed. The store has then forgotten what it had of them in memory.
+	// Mere refreshes may not be reported, changes made through this store never are, and
+	// removals by a sweep are where they happen. f is called on a goroutine of its own,
+	// one call at a time. stop ends it; a call may be under way still.
+	Watch(f func(aors []string)) (stop func())
 }
 
 // Secrets keeps keys that must survive a restart and be the same on every node.

@@ -20,8 +20,9 @@ func (id UserID) Compare(other UserID) int {
 // hex, one per algorithm; empty where it is not known. Who reads it can register as the
 // user, so it is a secret, though not the password.
 type HA1 struct {
-	MD5    string
-	SHA256 string
+	MD5       string
+	SHA256    string
+	SHA512256 string // SHA-512/256 (RFC 7616)
 }
 
 // User is somebody who may register. The store never knows the password.
@@ -48,6 +49,6 @@ const ImportStep = 10_000
 
 // Pack moves all strings of the user into one new allocation; see [Binding.Pack].
 func (u *User) Pack() {
-	texts := [...]*string{&u.Name, &u.Domain, &u.HA1.MD5, &u.HA1.SHA256}
+	texts := [...]*string{&u.Name, &u.Domain, &u.HA1.MD5, &u.HA1.SHA256, &u.HA1.SHA512256}
 	pack(texts[:])
 }

@@ -80,7 +80,7 @@ func TestUsers(t *testing.T) {
 	c.expect(exitExists, "exists already", "other\n", "user", "add", "alice")
 	c.expect(exitOK, "bob@example.test added", "secret", "user", "add", "bob@Example.Test", "--password-stdin")
 	c.expect(exitOK, "bob@example.test", "", "user", "list")
-	c.expect(exitOK, `{"user":"alice@localhost","name":"alice","domain":"localhost","algorithms":["SHA-256","MD5"]}`+"\n", "", "user", "show", "alice", "--json")
+	c.expect(exitOK, `{"user":"alice@localhost","name":"alice","domain":"localhost","algorithms":["SHA-512-256","SHA-256","MD5"]}`+"\n", "", "user", "show", "alice", "--json")
 	c.expect(exitOK, "password of alice@localhost changed", "new\r\n", "user", "passwd", "alice")
 	c.expect(exitNotFound, "there is no user carol@localhost", "x\n", "user", "passwd", "carol")
 	c.expect(exitNotFound, "there is no user carol@localhost", "", "user", "rm", "carol")
@@ -90,7 +90,8 @@ func TestUsers(t *testing.T) {
 	st := c.open()
 	defer st.Close()
 	u, err := st.User(t.Context(), "alice", "localhost")
-	if err != nil || u.HA1.MD5 != digest.HA1(digest.MD5, "alice", "localhost", "new") || u.HA1.SHA256 != digest.HA1(digest.SHA256, "alice", "localhost", "new") {
+	if err != nil || u.HA1.MD5 != digest.HA1(digest.MD5, "alice", "localhost", "new") || u.HA1.SHA256 != digest.HA1(digest.SHA256, "alice", "localhost", "new") ||
+		u.HA1.SHA512256 != digest.HA1(digest.SHA512256, "alice", "localhost", "new") {
 		t.Errorf("%+v, %v", u, err)
 	}
 }

@@ -76,7 +76,7 @@ func (a *app) regListCommand() *cobra.Command {
 				return st.List(cmd.Context(), store.Query{Pattern: pattern, After: from, Limit: n, Now: now})
 			}
 			print, flush := a.bindingPrinter(asJSON, now)
-			last, more, err := walk(parseCursor(after), limit, next, (*store.Binding).Cursor, print)
+			last, more, err := walk(parseCursor(after), limit, next, store.ByAOR.Cursor, print)
 			if err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sipway/sipway/admin"
 	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/store"
 )
 
 // countTime bounds how long a status waits for the store to count.
@@ -20,7 +21,7 @@ func (p *process) status() admin.Status {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), countTime)
 	defer cancel()
-	if n, err := p.store.Count(ctx, time.Now()); err == nil {
+	if n, err := p.store.Count(ctx, store.Query{Now: time.Now()}); err == nil {
 		st.Counters["registrations"] = int64(n)
 	}
 	s := p.server.Load()

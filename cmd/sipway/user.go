@@ -22,8 +22,9 @@ func (a *app) userCommand() *cobra.Command {
 // realm. The password itself is never stored.
 func newUser(id store.UserID, password string) store.User {
 	return store.User{Name: id.Name, Domain: id.Domain, HA1: store.HA1{
-		MD5:    digest.HA1(digest.MD5, id.Name, id.Domain, password),
-		SHA256: digest.HA1(digest.SHA256, id.Name, id.Domain, password),
+		MD5:       digest.HA1(digest.MD5, id.Name, id.Domain, password),
+		SHA256:    digest.HA1(digest.SHA256, id.Name, id.Domain, password),
+		SHA512256: digest.HA1(digest.SHA512256, id.Name, id.Domain, password),
 	}}
 }
 

@@ -22,6 +22,9 @@ type userJSON struct {
 
 func toUserJSON(u *store.User) userJSON {
 	j := userJSON{User: u.ID().String(), Name: u.Name, Domain: u.Domain, Algorithms: []string{}}
+	if u.HA1.SHA512256 != "" {
+		j.Algorithms = append(j.Algorithms, digest.SHA512256.String())
+	}
 	if u.HA1.SHA256 != "" {
 		j.Algorithms = append(j.Algorithms, digest.SHA256.String())
 	}

@@ -3,6 +3,7 @@ package digest
 import (
 	"crypto/md5"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/hex"
 	"errors"
 	"strings"
@@ -17,15 +18,19 @@ type Algorithm uint8
 const (
 	MD5 Algorithm = 1 + iota
 	SHA256
+	SHA512256 // SHA-512/256
 )
 
-// String returns the name used in the algorithm parameter, "MD5" or "SHA-256".
+// String returns the name used in the algorithm parameter, "MD5", "SHA-256" or
+// "SHA-512-256".
 func (a Algorithm) String() string {
 	switch a {
 	case MD5:
 		return "MD5"
 	case SHA256:
 		return "SHA-256"
+	case SHA512256:
+		return "SHA-512-256"
 	}
 	return ""
 }
@@ -37,6 +42,8 @@ func ParseAlgorithm(s string) (Algorithm, bool) {
 		return MD5, true
 	case strings.EqualFold(s, "SHA-256"):
 		return SHA256, true
+	case strings.EqualFold(s, "SHA-512-256"):
+		return SHA512256, true
 	}
 	return 0, false
 }
@@ -48,7 +55,7 @@ func (a Algorithm) MarshalText() ([]byte, error) { return []byte(a.String()), ni
 func (a *Algorithm) UnmarshalText(text []byte) error {
 	var ok bool
 	if *a, ok = ParseAlgorithm(string(text)); !ok {
-		return errors.New("expects MD5 or SHA-256")
+		return errors.New("expects MD5, SHA-256 or SHA-512-256")
 	}
 	return nil
 }
@@ -61,16 +68,23 @@ func HA1(a Algorithm, user, realm, password string) string {
 
 // hexSize returns the length of a digest in hex.
 func (a Algorithm) hexSize() int {
-	if a == SHA256 {
+	switch a {
+	case SHA256:
 		return hex.EncodedLen(sha256.Size)
+	case SHA512256:
+		return hex.EncodedLen(sha512.Size256)
 	}
 	return hex.EncodedLen(md5.Size)
 }
 
 // appendHex appends the digest of data in lower-case hex (RFC 8760 §2.2).
 func (a Algorithm) appendHex(dst, data []byte) []byte {
-	if a == SHA256 {
+	switch a {
+	case SHA256:
 		sum := sha256.Sum256(data)
+		return hex.AppendEncode(dst, sum[:])
+	case SHA512256:
+		sum := sha512.Sum512_256(data)
 		return hex.AppendEncode(dst, sum[:])
 	}
 	sum := md5.Sum(data)

@@ -94,6 +94,17 @@ func TestRFC7616Vectors(t *testing.T) {
 	}
 }
 
+// The example of FIPS 180-4 for SHA-512/256.
+func TestSHA512256(t *testing.T) {
+	const want = "53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23"
+	if got := string(SHA512256.appendHex(nil, []byte("abc"))); got != want || SHA512256.hexSize() != len(want) {
+		t.Errorf("%s, size %d, want %s", got, SHA512256.hexSize(), want)
+	}
+	if a, ok := ParseAlgorithm("sha-512-256"); a != SHA512256 || !ok {
+		t.Errorf("ParseAlgorithm: %v, %t", a, ok)
+	}
+}
+
 // The example of RFC 2617 §3.5, and the same without qop as in RFC 2069.
 func TestLegacyVectors(t *testing.T) {
 	ha1 := HA1(MD5, "Mufasa", "testrealm@host.com", "Circle Of Life")

@@ -60,7 +60,7 @@ func (s *Store) Register(ctx context.Context, u store.Update) (store.Result, err
 	sh := s.shardOf(u.AOR)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	r, err := store.Apply(sh.bindings[u.AOR], u)
+	r, err := store.Apply(sh.bindings[u.AOR], s.knownLeases(), u)
 	if err != nil {
 		return store.Result{}, err
 	}
@@ -85,127 +85,66 @@ func (s *Store) CachedLookup(aor string, now time.Time) ([]store.Binding, bool) 
 	sh.mu.RLock()
 	bindings := sh.bindings[aor]
 	sh.mu.RUnlock()
-	return store.Live(bindings, now), true
+	return s.knownLeases().Live(bindings, now), true
 }
 
 // RemoveFlow implements [store.Locations].
-func (s *Store) RemoveFlow(ctx context.Context, node string, epoch int64, flow uint64, aors []string) (int, error) {
+func (s *Store) RemoveFlow(ctx context.Context, node string, epoch int64, flow uint64, aors []string) ([]store.Binding, error) {
 	if err := s.check(ctx); err != nil {
-		return 0, err
+		return nil, err
 	}
-	removed := 0
+	var removed []store.Binding
 	for _, aor := range aors {
-		removed += s.filter(aor, func(b *store.Binding) bool { return b.Over(node, epoch, flow) })
+		removed = s.filter(removed, aor, func(b *store.Binding) bool { return b.Over(node, epoch, flow) })
 	}
 	return removed, nil
 }
 
-// filter removes the bindings of an AOR that are to go and returns how many there were.
-func (s *Store) filter(aor string, gone func(*store.Binding) bool) int {
+// filter removes the bindings of an AOR that are to go and appends them to removed.
+func (s *Store) filter(removed []store.Binding, aor string, gone func(*store.Binding) bool) []store.Binding {
 	sh := s.shardOf(aor)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	old := sh.bindings[aor]
-	next := store.Without(old, gone)
+	next := store.Without(old, func(b *store.Binding) bool {
+		if !gone(b) {
+			return false
+		}
+		removed = append(removed, *b)
+		return true
+	})
 	if len(next) < len(old) {
 		s.set(sh, aor, next)
 	}
-	return len(old) - len(next)
-}
-
-// List implements [store.Listing].
-func (s *Store) List(ctx context.Context, q store.Query) ([]store.Binding, error) {
-	limit := store.PageSize(q.Limit)
-	prefix := store.Prefix(q.Pattern)
-	start := max(q.After.AOR, prefix)
-	var page []store.Binding
-	var keys []string
-	for {
-		if err := s.check(ctx); err != nil {
-			return nil, err
-		}
-		s.aors.mu.RLock()
-		keys = s.aors.order.from(keys[:0], start, limit+1)
-		s.aors.mu.RUnlock()
-		for _, aor := range keys {
-			if !strings.HasPrefix(aor, prefix) {
-				return page, nil // past the last that the pattern can select
-			}
-			if store.Match(q.Pattern, aor) {
-				page = s.appendPage(page, aor, &q)
-			}
-			if len(page) >= limit {
-				return page[:limit], nil
-			}
-		}
-		if len(keys) <= limit {
-			return page, nil
-		}
-		// Nothing between a string and the string with a zero byte behind it.
-		start = keys[len(keys)-1] + "\x00"
-	}
-}
-
-// appendPage adds the live bindings of an AOR that follow the query's cursor.
-func (s *Store) appendPage(page []store.Binding, aor string, q *store.Query) []store.Binding {
-	bindings, _ := s.CachedLookup(aor, q.Now)
-	first := len(page)
-	for i := range bindings {
-		if bindings[i].Cursor().Compare(q.After) > 0 {
-			page = append(page, bindings[i])
-		}
-	}
-	slices.SortFunc(page[first:], func(a, b store.Binding) int { return strings.Compare(a.Key, b.Key) })
-	return page
-}
-
-// Count implements [store.Listing].
-func (s *Store) Count(ctx context.Context, now time.Time) (int, error) {
-	n := 0
-	for i := range s.shard {
-		if err := s.check(ctx); err != nil {
-			return 0, err
-		}
-		sh := &s.shard[i]
-		sh.mu.RLock()
-		for _, bindings := range sh.bindings {
-			for j := range bindings {
-				if bindings[j].Live(now) {
-					n++
-				}
-			}
-		}
-		sh.mu.RUnlock()
-	}
-	return n, nil
+	return removed
 }
 
 // Sweep implements [store.Listing]. It holds one shard at a time and goes on where the
 // sweep before it stopped.
-func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (int, error) {
-	n := 0
+func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) ([]store.Binding, error) {
+	var swept []store.Binding
 	for range shards {
 		if err := s.check(ctx); err != nil {
-			return n, err
+			return swept, err
 		}
-		if n >= limit {
+		if len(swept) >= limit {
 			break
 		}
 		sh := &s.shard[s.swept.Load()%shards]
-		swept, more := s.sweepShard(sh, now, limit-n)
-		n += swept
+		more := false
+		swept, more = s.sweepShard(swept, sh, now, limit-len(swept))
 		if !more {
 			s.swept.Add(1)
 		}
 	}
-	return n, nil
+	return swept, nil
 }
 
-// sweepShard removes up to limit expired bindings of a shard; more means that it stopped
-// because of the limit. It searches without keeping readers out.
-func (s *Store) sweepShard(sh *shard, now time.Time, limit int) (n int, more bool) {
+// sweepShard removes up to limit expired bindings of a shard and appends them to swept; more
+// means that it stopped because of the limit. It searches without keeping readers out.
+func (s *Store) sweepShard(swept []store.Binding, sh *shard, now time.Time, limit int) (_ []store.Binding, more bool) {
 	for _, aor := range sh.expired(now, limit) {
-		n += s.filter(aor, func(b *store.Binding) bool {
+		swept = s.filter(swept, aor, func(b *store.Binding) bool {
 			if b.Live(now) || limit == 0 {
 				return false
 			}
@@ -213,7 +152,7 @@ func (s *Store) sweepShard(sh *shard, now time.Time, limit int) (n int, more boo
 			return true
 		})
 	}
-	return n, limit == 0
+	return swept, limit == 0
 }
 
 // expired returns up to limit AORs with an expired binding.

@@ -34,6 +34,9 @@ type Store struct {
 	secretsMu sync.Mutex
 	secrets   map[string][]byte // by name
 
+	leasesMu sync.Mutex // held to replace leases
+	leases   atomic.Pointer[store.Leases]
+
 	closed atomic.Bool
 }
 

@@ -67,7 +67,7 @@ func TestFailureAndRecovery(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if n, err := s.Count(t.Context(), epoch); n != 1 || err != nil {
+			if n, err := s.Count(t.Context(), store.Query{Now: epoch}); n != 1 || err != nil {
 				t.Errorf("Count = %d, %v, want 1", n, err)
 			}
 			for aor, want := range map[string]int{"a@x": 1, "u1@x": 0} {
@@ -138,7 +138,7 @@ func TestRefusedInABatch(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n, err := s.Count(t.Context(), epoch); n != 201 || err != nil {
+	if n, err := s.Count(t.Context(), store.Query{Now: epoch}); n != 201 || err != nil {
 		t.Errorf("Count = %d, %v, want 201", n, err)
 	}
 }

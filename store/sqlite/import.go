@@ -44,7 +44,8 @@ func stage(ctx context.Context, db *sql.DB, seq iter.Seq2[store.User, error], mo
 	// The cache lets users come in any order without the disk being read for each.
 	_, err = db.ExecContext(ctx, `PRAGMA temp.cache_size = -65536;
 		CREATE TEMP TABLE staged (
-			domain TEXT NOT NULL, name TEXT NOT NULL, ha1_md5 TEXT NOT NULL, ha1_sha256 TEXT NOT NULL,
+			domain TEXT NOT NULL, name TEXT NOT NULL,
+			ha1_md5 TEXT NOT NULL, ha1_sha256 TEXT NOT NULL, ha1_sha512_256 TEXT NOT NULL,
 			PRIMARY KEY (domain, name)
 		) STRICT, WITHOUT ROWID;
 		BEGIN`)
@@ -52,7 +53,7 @@ func stage(ctx context.Context, db *sql.DB, seq iter.Seq2[store.User, error], mo
 		return 0, unavailable(ctx, err)
 	}
 	verb := map[store.PutMode]string{store.Add: "INSERT", store.Upsert: "INSERT OR REPLACE"}[mode]
-	insert, err := db.PrepareContext(ctx, verb+` INTO temp.staged (name, domain, ha1_md5, ha1_sha256) VALUES (?, ?, ?, ?)`)
+	insert, err := db.PrepareContext(ctx, verb+` INTO temp.staged (`+userColumns+`) VALUES (?, ?, ?, ?, ?)`)
 	if err != nil {
 		return 0, unavailable(ctx, err)
 	}
@@ -64,7 +65,7 @@ func stage(ctx context.Context, db *sql.DB, seq iter.Seq2[store.User, error], mo
 			return 0, fmt.Errorf("store: %w", err)
 		}
 		// Without ctx: the driver would start a goroutine for each row to watch it.
-		if _, err := insert.Exec(u.Name, u.Domain, u.HA1.MD5, u.HA1.SHA256); err != nil {
+		if _, err := insert.Exec(userValues(&u)...); err != nil {
 			if taken(err) {
 				err = fmt.Errorf("%w: %s", store.ErrExists, u.ID())
 				return 0, err
@@ -85,8 +86,8 @@ func stage(ctx context.Context, db *sql.DB, seq iter.Seq2[store.User, error], mo
 // adopt moves the staged users into place.
 func adopt(ctx context.Context, db *sql.DB, mode store.PutMode) error {
 	verb := map[store.PutMode]string{store.Add: "INSERT", store.Upsert: "INSERT OR REPLACE"}[mode]
-	_, err := db.ExecContext(ctx, verb+` INTO main.user (name, domain, ha1_md5, ha1_sha256)
-		SELECT name, domain, ha1_md5, ha1_sha256 FROM temp.staged ORDER BY domain, name`)
+	_, err := db.ExecContext(ctx, verb+` INTO main.user (`+userColumns+`)
+		SELECT `+userColumns+` FROM temp.staged ORDER BY domain, name`)
 	if err == nil {
 		return nil
 	}

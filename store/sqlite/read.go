@@ -11,7 +11,9 @@ import (
 
 // readStatements are prepared on every connection for reading.
 type readStatements struct {
-	bindings, list, count, user, users *sql.Stmt
+	bindings, user, users, nodes *sql.Stmt
+	list                         [3]*sql.Stmt // by store.Sort
+	count, remotes               *sql.Stmt
 }
 
 // bindingsOfAOR is what both readers and the writer ask.
@@ -21,13 +23,19 @@ func (q *readStatements) prepare(ctx context.Context, db *sql.DB) error {
 	// A pool closes its statements with itself.
 	_, err := prepareAll(ctx, db, map[**sql.Stmt]string{
 		&q.bindings: bindingsOfAOR,
-		&q.list: `SELECT ` + bindingColumns + ` FROM binding
-			WHERE (aor, key) > (?, ?) AND aor < ? AND aor GLOB ? AND expires > ?
-			ORDER BY aor, key LIMIT ?`,
-		&q.count: `SELECT count(*) FROM binding WHERE expires > ?`,
-		&q.user:  `SELECT name, domain, ha1_md5, ha1_sha256 FROM user WHERE domain = ? AND name = ?`,
-		&q.users: `SELECT name, domain, ha1_md5, ha1_sha256 FROM user
+		&q.list[store.ByAOR]: `SELECT ` + bindingColumns + ` FROM binding WHERE (aor, key) > (?9, ?10)` + selected +
+			` ORDER BY aor, key LIMIT ?11`,
+		&q.list[store.ByExpires]: `SELECT ` + bindingColumns + ` FROM binding WHERE (expires, aor, key) > (?8, ?9, ?10)` + selected +
+			` ORDER BY expires, aor, key LIMIT ?11`,
+		// Expressions with a minus, since one comparison of rows has one direction.
+		&q.list[store.ByUpdated]: `SELECT ` + bindingColumns + ` FROM binding WHERE (-updated, aor, key) > (-?8, ?9, ?10)` + selected +
+			` ORDER BY -updated, aor, key LIMIT ?11`,
+		&q.count:   `SELECT count(*) FROM binding WHERE TRUE` + selected,
+		&q.remotes: `SELECT remote FROM binding WHERE TRUE` + selected,
+		&q.user:    `SELECT ` + userColumns + ` FROM user WHERE domain = ? AND name = ?`,
+		&q.users: `SELECT ` + userColumns + ` FROM user
 			WHERE (domain, name) > (?, ?) ORDER BY domain, name LIMIT ?`,
+		&q.nodes: leasesOfNodes,
 	})
 	return err
 }
@@ -70,7 +78,7 @@ func (s *Store) Lookup(ctx context.Context, aor string, now time.Time) ([]store.
 		return nil, unavailable(ctx, err)
 	}
 	s.bindings.Fill(aor, ticket, bindings, len(bindings) > 0)
-	return store.Live(bindings, now), nil
+	return s.leases.known().Live(bindings, now), nil
 }
 
 // readBindings returns all rows of an AOR, those that have expired among them.
@@ -85,45 +93,7 @@ func readBindings(ctx context.Context, stmt *sql.Stmt, aor string) ([]store.Bind
 // CachedLookup implements [store.Cached].
 func (s *Store) CachedLookup(aor string, now time.Time) ([]store.Binding, bool) {
 	bindings, _, known := s.bindings.Get(aor)
-	return store.Live(bindings, now), known
-}
-
-// List implements [store.Listing]. A page is one range of the index on (aor, key).
-func (s *Store) List(ctx context.Context, q store.Query) ([]store.Binding, error) {
-	prefix := store.Prefix(q.Pattern)
-	if q.After.AOR < prefix {
-		q.After = store.Cursor{AOR: prefix}
-	}
-	rows, err := s.query.list.QueryContext(ctx, q.After.AOR, q.After.Key, after(prefix),
-		glob(q.Pattern), q.Now.UnixMilli(), store.PageSize(q.Limit))
-	if err != nil {
-		return nil, unavailable(ctx, err)
-	}
-	page, err := scanBindings(rows)
-	if err != nil {
-		return nil, unavailable(ctx, err)
-	}
-	return page, nil
-}
-
-// after returns the first text after all those that begin with the prefix. Where there is
-// none it is a blob, which SQLite orders after every text.
-func after(prefix string) any {
-	for i := len(prefix) - 1; i >= 0; i-- {
-		if prefix[i] < 0xff {
-			return prefix[:i] + string([]byte{prefix[i] + 1})
-		}
-	}
-	return []byte{}
-}
-
-// Count implements [store.Listing].
-func (s *Store) Count(ctx context.Context, now time.Time) (int, error) {
-	n := 0
-	if err := s.query.count.QueryRowContext(ctx, now.UnixMilli()).Scan(&n); err != nil {
-		return 0, unavailable(ctx, err)
-	}
-	return n, nil
+	return s.leases.known().Live(bindings, now), known
 }
 
 // User implements [store.Users].

@@ -68,13 +68,21 @@ func address(a netip.AddrPort) string {
 	return a.String()
 }
 
-// scanUsers reads all rows of name, domain, ha1_md5, ha1_sha256 and closes them.
+// userColumns are the columns in the order of scanUsers and userValues.
+const userColumns = `name, domain, ha1_md5, ha1_sha256, ha1_sha512_256`
+
+// userValues returns the arguments that store u.
+func userValues(u *store.User) []any {
+	return []any{u.Name, u.Domain, u.HA1.MD5, u.HA1.SHA256, u.HA1.SHA512256}
+}
+
+// scanUsers reads all rows of userColumns and closes them.
 func scanUsers(rows *sql.Rows) ([]store.User, error) {
 	defer rows.Close()
 	var all []store.User
 	for rows.Next() {
 		var u store.User
-		if err := rows.Scan(&u.Name, &u.Domain, &u.HA1.MD5, &u.HA1.SHA256); err != nil {
+		if err := rows.Scan(&u.Name, &u.Domain, &u.HA1.MD5, &u.HA1.SHA256, &u.HA1.SHA512256); err != nil {
 			return nil, err
 		}
 		u.Pack()

@@ -61,6 +61,13 @@ func TestOtherProcess(t *testing.T) {
 	if r, err := server.Register(t.Context(), update("a@x", 3, binding("third"))); err != nil || len(r.Bindings) != 3 {
 		t.Fatalf("the first process registers: %d bindings, %v", len(r.Bindings), err)
 	}
+	heard := make(chan struct{}, 100)
+	stop := server.Watch(func(aors []string) {
+		if aors == nil {
+			heard <- struct{}{}
+		}
+	})
+	defer stop()
 	all := store.Update{AOR: "a@x", Now: epoch, CallID: "admin", RemoveAll: true}
 	if r, err := cli.Register(t.Context(), all); err != nil || r.Removed != 3 {
 		t.Fatalf("removed %d, %v, want 3", r.Removed, err)
@@ -68,6 +75,18 @@ func TestOtherProcess(t *testing.T) {
 	eventually(t, "removal of the bindings", func() bool {
 		got, err := server.Lookup(t.Context(), "a@x", epoch)
 		return err == nil && len(got) == 0
+	})
+	select {
+	case <-heard:
+	case <-time.After(5 * time.Second):
+		t.Error("the watcher has not heard of it within 5 s")
+	}
+	if err := cli.Heartbeat(t.Context(), store.Lease{Node: "n", Epoch: 7, Until: epoch}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "lease", func() bool {
+		nodes, err := server.Nodes(t.Context())
+		return err == nil && len(nodes) == 1 && nodes[0].Epoch == 7
 	})
 }
 

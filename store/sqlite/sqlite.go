@@ -36,6 +36,7 @@ import (
 	"github.com/sipway/sipway/store"
 	"github.com/sipway/sipway/store/internal/batch"
 	"github.com/sipway/sipway/store/internal/cache"
+	"github.com/sipway/sipway/store/internal/feed"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -76,6 +77,8 @@ type Store struct {
 
 	bindings *cache.Cache[string, []store.Binding]
 	users    *cache.Cache[store.UserID, store.User]
+	leases   leases
+	feed     feed.Feed
 }
 
 var _ store.Store = (*Store)(nil)
@@ -120,7 +123,7 @@ func open(ctx context.Context, path string, cfg Config) (_ *Store, err error) {
 	if err := migrations.Up(ctx, migrations.SQLite, db); err != nil {
 		return nil, err
 	}
-	s.writer, err = newWriter(ctx, db, s.bindings, s.users)
+	s.writer, err = newWriter(ctx, db, s)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +132,9 @@ func open(ctx context.Context, path string, cfg Config) (_ *Store, err error) {
 		return nil, err
 	}
 	if err := s.query.prepare(ctx, s.readers); err != nil {
+		return nil, errors.Join(err, s.readers.Close())
+	}
+	if err := s.leases.read(ctx, s.query.nodes); err != nil {
 		return nil, errors.Join(err, s.readers.Close())
 	}
 	s.batches = batch.Start(maxBatch, s.writer.commit, watchInterval, s.writer.watch)

@@ -17,7 +17,7 @@ const sweepStep = 500
 func (s *Store) Register(ctx context.Context, u store.Update) (store.Result, error) {
 	if u.Query() {
 		bindings, err := s.Lookup(ctx, u.AOR, u.Now)
-		return store.Result{Bindings: bindings}, err
+		return store.Result{Bindings: bindings, Before: bindings}, err
 	}
 	var r store.Result
 	err := s.batches.Do(ctx, func() (err error) {
@@ -35,7 +35,7 @@ func (w *writer) register(u store.Update) (store.Result, error) {
 	if err != nil {
 		return store.Result{}, err
 	}
-	r, err := store.Apply(old, u)
+	r, err := store.Apply(old, w.leases.known(), u)
 	if err != nil {
 		return store.Result{}, err
 	}
@@ -88,95 +88,86 @@ func (w *writer) replace(aor string, old, next []store.Binding) error {
 }
 
 // RemoveFlow implements [store.Locations].
-func (s *Store) RemoveFlow(ctx context.Context, node string, epoch int64, flow uint64, aors []string) (int, error) {
-	removed := 0
+func (s *Store) RemoveFlow(ctx context.Context, node string, epoch int64, flow uint64, aors []string) ([]store.Binding, error) {
+	var removed []store.Binding
 	err := s.batches.Do(ctx, func() error {
 		for _, aor := range aors {
 			old, err := s.writer.current(aor)
 			if err != nil {
 				return err
 			}
-			next := store.Without(old, func(b *store.Binding) bool { return b.Over(node, epoch, flow) })
+			next := store.Without(old, func(b *store.Binding) bool {
+				if !b.Over(node, epoch, flow) {
+					return false
+				}
+				removed = append(removed, *b)
+				return true
+			})
 			if len(next) == len(old) {
 				continue
 			}
 			if err := s.writer.replace(aor, old, next); err != nil {
 				return err
 			}
-			removed += len(old) - len(next)
 		}
 		return nil
 	})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	return removed, nil
 }
 
 // Sweep implements [store.Listing].
-func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (int, error) {
-	total := 0
-	for total < limit {
-		step, n := min(sweepStep, limit-total), 0
+func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) ([]store.Binding, error) {
+	var swept []store.Binding
+	for len(swept) < limit {
+		step := min(sweepStep, limit-len(swept))
+		var part []store.Binding
 		err := s.batches.Do(ctx, func() (err error) {
-			n, err = s.writer.sweep(now, step)
+			part, err = s.writer.sweep(now, step)
 			return err
 		})
 		if err != nil {
-			return total, err
+			return swept, err
 		}
-		total += n
-		if n < step {
+		swept = append(swept, part...)
+		if len(part) < step {
 			break
 		}
 	}
-	return total, nil
+	return swept, nil
 }
 
-func (w *writer) sweep(now time.Time, limit int) (int, error) {
-	expired, err := w.expired(now, limit)
-	if err != nil {
-		return 0, err
-	}
-	for _, c := range expired {
-		if err := w.exec(w.stmt.delete, c.AOR, c.Key); err != nil {
-			return 0, err
-		}
-		w.unlist(c)
-	}
-	return len(expired), nil
-}
-
-func (w *writer) expired(now time.Time, limit int) ([]store.Cursor, error) {
+func (w *writer) sweep(now time.Time, limit int) ([]store.Binding, error) {
 	ctx := context.Background()
 	rows, err := w.stmt.expired.Query(now.UnixMilli(), limit)
 	if err != nil {
 		return nil, unavailable(ctx, err)
 	}
-	defer rows.Close()
-	var all []store.Cursor
-	for rows.Next() {
-		var c store.Cursor
-		if err := rows.Scan(&c.AOR, &c.Key); err != nil {
-			return nil, unavailable(ctx, err)
-		}
-		all = append(all, c)
-	}
-	if err := rows.Err(); err != nil {
+	expired, err := scanBindings(rows)
+	if err != nil {
 		return nil, unavailable(ctx, err)
 	}
-	return all, nil
+	for i := range expired {
+		b := &expired[i]
+		if err := w.exec(w.stmt.delete, b.AOR, b.Key); err != nil {
+			return nil, err
+		}
+		w.unlist(b)
+	}
+	return expired, nil
 }
 
 // unlist takes a deleted row out of the AOR's set where that is in memory.
-func (w *writer) unlist(c store.Cursor) {
-	st, ok := w.stagedBindings[c.AOR]
+func (w *writer) unlist(gone *store.Binding) {
+	st, ok := w.stagedBindings[gone.AOR]
 	if !ok {
-		st.value, st.exists, st.known = w.bindings.Get(c.AOR)
+		st.value, st.exists, st.known = w.bindings.Get(gone.AOR)
 	}
-	st.value = store.Without(st.value, func(b *store.Binding) bool { return b.Key == c.Key })
+	st.value = store.Without(st.value, func(b *store.Binding) bool { return b.Key == gone.Key })
 	st.exists = len(st.value) > 0
-	w.stagedBindings[c.AOR] = st
+	w.stagedBindings[gone.AOR] = st
 }
 
 // PutUsers implements [store.Users].
@@ -201,7 +192,7 @@ func (w *writer) putUsers(users []store.User, mode store.PutMode) error {
 		seen[id] = true
 	}
 	for _, u := range users {
-		if err := w.exec(w.stmt.putUser, u.Name, u.Domain, u.HA1.MD5, u.HA1.SHA256); err != nil {
+		if err := w.exec(w.stmt.putUser, userValues(&u)...); err != nil {
 			return err
 		}
 		u.Pack()

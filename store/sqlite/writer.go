@@ -9,6 +9,7 @@ import (
 	"github.com/sipway/sipway/store"
 	"github.com/sipway/sipway/store/internal/batch"
 	"github.com/sipway/sipway/store/internal/cache"
+	"github.com/sipway/sipway/store/internal/feed"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -32,6 +33,8 @@ type writer struct {
 
 	bindings *cache.Cache[string, []store.Binding]
 	users    *cache.Cache[store.UserID, store.User]
+	leases   *leases
+	feed     *feed.Feed
 
 	// What the transaction under way will have changed. An entry without value has to be
 	// read again.
@@ -50,11 +53,12 @@ type writeStatements struct {
 	delete, expired                  *sql.Stmt
 	user, putUser, deleteUser        *sql.Stmt
 	makeSecret, secret               *sql.Stmt
+	nodes, putNode, oldNodes         *sql.Stmt
 }
 
-func newWriter(ctx context.Context, db *sql.DB, bindings *cache.Cache[string, []store.Binding], users *cache.Cache[store.UserID, store.User]) (*writer, error) {
+func newWriter(ctx context.Context, db *sql.DB, s *Store) (*writer, error) {
 	w := &writer{
-		db: db, bindings: bindings, users: users,
+		db: db, bindings: s.bindings, users: s.users, leases: &s.leases, feed: &s.feed,
 		stagedBindings: make(map[string]staged[[]store.Binding]),
 		stagedUsers:    make(map[store.UserID]staged[store.User]),
 	}
@@ -82,10 +86,13 @@ func (w *writer) connect(ctx context.Context) error {
 			WHERE aor = ?1 AND key = ?2`,
 		&q.touch:      `UPDATE binding SET cseq = ?, updated = ?, expires = ? WHERE aor = ? AND key = ?`,
 		&q.delete:     `DELETE FROM binding WHERE aor = ? AND key = ?`,
-		&q.expired:    `SELECT aor, key FROM binding WHERE expires <= ? ORDER BY expires LIMIT ?`,
+		&q.expired:    `SELECT ` + bindingColumns + ` FROM binding WHERE expires <= ? ORDER BY expires LIMIT ?`,
 		&q.user:       `SELECT count(*) FROM user WHERE domain = ? AND name = ?`,
-		&q.putUser:    `INSERT OR REPLACE INTO user (name, domain, ha1_md5, ha1_sha256) VALUES (?, ?, ?, ?)`,
+		&q.putUser:    `INSERT OR REPLACE INTO user (` + userColumns + `) VALUES (?, ?, ?, ?, ?)`,
 		&q.deleteUser: `DELETE FROM user WHERE domain = ? AND name = ?`,
+		&q.nodes:      leasesOfNodes,
+		&q.putNode:    `INSERT OR REPLACE INTO node (name, epoch, until) VALUES (?, ?, ?)`,
+		&q.oldNodes:   `DELETE FROM node WHERE until < ?`,
 		&q.makeSecret: `INSERT OR IGNORE INTO secret (name, value) VALUES (?, ?)`,
 		&q.secret:     `SELECT value FROM secret WHERE name = ?`,
 	})
@@ -217,7 +224,8 @@ func (w *writer) watch() {
 	}
 }
 
-// look forgets the caches if somebody else has committed since the last look.
+// look forgets the caches if somebody else has committed since the last look, and reads
+// what others say of their nodes.
 func (w *writer) look() error {
 	var version int64
 	if err := w.stmt.version.QueryRow().Scan(&version); err != nil {
@@ -226,13 +234,18 @@ func (w *writer) look() error {
 	if version != w.version {
 		w.version = version
 		w.forget()
+		if err := w.leases.read(context.Background(), w.stmt.nodes); err != nil {
+			return unavailable(context.Background(), err)
+		}
 	}
 	return nil
 }
 
+// forget is for when others may have changed anything.
 func (w *writer) forget() {
 	w.bindings.Flush()
 	w.users.Flush()
+	w.feed.Publish(nil)
 }
 
 // exec runs a statement; an error means that the transaction can't go on.

@@ -31,8 +31,8 @@ func testCached(t *testing.T, s store.Store) {
 	if n := testing.AllocsPerRun(100, func() { s.CachedLookup(alice, t0) }); n != 0 {
 		t.Errorf("CachedLookup allocates %v times", n)
 	}
-	if n, err := s.RemoveFlow(t.Context(), "n1", 1, 1, []string{alice}); n != 2 || err != nil {
-		t.Errorf("RemoveFlow = %d, %v", n, err)
+	if n, err := s.RemoveFlow(t.Context(), "n1", 1, 1, []string{alice}); len(n) != 2 || err != nil {
+		t.Errorf("RemoveFlow = %v, %v", n, err)
 	}
 	check("removed", "")
 
@@ -60,7 +60,7 @@ func calls(s store.Store) map[string]func(context.Context) error {
 		"Lookup":     func(ctx context.Context) error { _, err := s.Lookup(ctx, alice, t0); return err },
 		"RemoveFlow": func(ctx context.Context) error { _, err := s.RemoveFlow(ctx, "n1", 1, 1, []string{alice}); return err },
 		"List":       func(ctx context.Context) error { _, err := s.List(ctx, store.Query{Now: t0}); return err },
-		"Count":      func(ctx context.Context) error { _, err := s.Count(ctx, t0); return err },
+		"Count":      func(ctx context.Context) error { _, err := s.Count(ctx, store.Query{Now: t0}); return err },
 		"Sweep":      func(ctx context.Context) error { _, err := s.Sweep(ctx, t0, 10); return err },
 		"User":       func(ctx context.Context) error { _, err := s.User(ctx, "alice", "example.test"); return err },
 		"PutUsers":   func(ctx context.Context) error { return s.PutUsers(ctx, []store.User{user("alice")}, store.Upsert) },
@@ -70,6 +70,8 @@ func calls(s store.Store) map[string]func(context.Context) error {
 		},
 		"DeleteUser": func(ctx context.Context) error { return s.DeleteUser(ctx, "alice", "example.test") },
 		"ListUsers":  func(ctx context.Context) error { _, err := s.ListUsers(ctx, store.UserID{}, 10); return err },
+		"Heartbeat":  func(ctx context.Context) error { return s.Heartbeat(ctx, store.Lease{Node: "n1", Until: t0}) },
+		"Nodes":      func(ctx context.Context) error { _, err := s.Nodes(ctx); return err },
 		"Secret":     func(ctx context.Context) error { _, err := s.Secret(ctx, "x"); return err },
 	}
 }

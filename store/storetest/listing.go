@@ -87,19 +87,19 @@ func testListPages(t *testing.T, s store.Store) {
 				t.Fatal(err)
 			}
 			for i := range page {
-				all = append(all, page[i].Cursor())
+				all = append(all, store.ByAOR.Cursor(&page[i]))
 			}
 			if len(page) < limit {
 				return all
 			}
-			q.After = page[len(page)-1].Cursor()
+			q.After = store.ByAOR.Cursor(&page[len(page)-1])
 			between()
 		}
 	}
 	for _, limit := range []int{1, 2, 3, 7, 100, 1000} {
 		all := walk(limit, func() {})
-		if len(all) != want || !slices.IsSortedFunc(all, store.Cursor.Compare) || len(slices.Compact(all)) != want {
-			t.Errorf("pages of %d: %d bindings, sorted %t, want %d", limit, len(all), slices.IsSortedFunc(all, store.Cursor.Compare), want)
+		if len(all) != want || !slices.IsSortedFunc(all, store.ByAOR.Compare) || len(slices.Compact(all)) != want {
+			t.Errorf("pages of %d: %d bindings, sorted %t, want %d", limit, len(all), slices.IsSortedFunc(all, store.ByAOR.Compare), want)
 		}
 	}
 	next := 0
@@ -108,7 +108,7 @@ func testListPages(t *testing.T, s store.Store) {
 		add(t, s, fmt.Sprintf("a%03d@example.test", next), "k")
 		register(t, s, store.Update{AOR: fmt.Sprintf("u%03d@example.test", next%10), Now: t0, CallID: "R", RemoveAll: true})
 	})
-	if len(all) != len(slices.Compact(slices.Clone(all))) || !slices.IsSortedFunc(all, store.Cursor.Compare) {
+	if len(all) != len(slices.Compact(slices.Clone(all))) || !slices.IsSortedFunc(all, store.ByAOR.Compare) {
 		t.Error("a walk beside writes sees a binding twice")
 	}
 }

@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
@@ -210,8 +211,14 @@ func testRemoveFlow(t *testing.T, s store.Store) {
 
 	remove := func(id uint64, want int, aors ...string) {
 		t.Helper()
-		if n, err := s.RemoveFlow(t.Context(), "n1", 1, id, aors); n != want || err != nil {
-			t.Errorf("RemoveFlow(%d, %q) = %d, %v, want %d", id, aors, n, err, want)
+		gone, err := s.RemoveFlow(t.Context(), "n1", 1, id, aors)
+		if len(gone) != want || err != nil {
+			t.Errorf("RemoveFlow(%d, %q) = %v, %v, want %d", id, aors, gone, err, want)
+		}
+		for _, b := range gone {
+			if !b.Over("n1", 1, id) || !slices.Contains(aors, b.AOR) {
+				t.Errorf("RemoveFlow(%d, %q) removed %+v", id, aors, b)
+			}
 		}
 	}
 	const rest = "other flow/1 other epoch/1 other node/1 udp/1"
@@ -245,8 +252,14 @@ func testSweep(t *testing.T, s store.Store) {
 	}
 	sweep := func(now time.Time, limit, want int) {
 		t.Helper()
-		if got, err := s.Sweep(t.Context(), now, limit); got != want || err != nil {
-			t.Errorf("Sweep(+%v, %d) = %d, %v, want %d", now.Sub(t0), limit, got, err, want)
+		swept, err := s.Sweep(t.Context(), now, limit)
+		if len(swept) != want || err != nil {
+			t.Errorf("Sweep(+%v, %d) = %d, %v, want %d", now.Sub(t0), limit, len(swept), err, want)
+		}
+		for _, b := range swept {
+			if b.Live(now) || b.Contact == "" {
+				t.Errorf("Sweep(+%v) deleted %+v", now.Sub(t0), b)
+			}
 		}
 	}
 	sweep(t0, 1000, 0)

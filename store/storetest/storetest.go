@@ -29,6 +29,10 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Sweep", testSweep},
 		{"List", testList},
 		{"ListPages", testListPages},
+		{"ListFilters", testListFilters},
+		{"ListSorted", testListSorted},
+		{"Leases", testLeases},
+		{"Changes", testChanges},
 		{"Users", testUsers},
 		{"ListUsers", testListUsers},
 		{"ImportUsers", testImport},
@@ -149,7 +153,7 @@ func wantErr(t *testing.T, what string, got, want error) {
 
 func wantCount(t *testing.T, s store.Store, now time.Time, want int) {
 	t.Helper()
-	if n, err := s.Count(t.Context(), now); n != want || err != nil {
+	if n, err := s.Count(t.Context(), store.Query{Now: now}); n != want || err != nil {
 		t.Errorf("Count = %d, %v, want %d", n, err, want)
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func user(name string) store.User {
-	return store.User{Name: name, Domain: "example.test", HA1: store.HA1{MD5: "md5 of " + name, SHA256: "sha of " + name}}
+	return store.User{Name: name, Domain: "example.test", HA1: store.HA1{MD5: "md5 of " + name, SHA256: "sha of " + name, SHA512256: "sha512 of " + name}}
 }
 
 func wantUser(t *testing.T, s store.Store, want store.User) {

@@ -198,7 +198,7 @@ func TestErrors(t *testing.T) {
 		{"listen: [udp://0.0.0.0, udp://0.0.0.0:5060]", "listen: udp://0.0.0.0:5060 is there twice"},
 		{"auth: {mode: basic}", `sipway.yaml:1: auth.mode: expects digest or none, not "basic"`},
 		{"auth: {calls: never}", `auth.calls: expects flow or always, not "never"`},
-		{"auth: {algorithms: [SHA-1]}", "auth.algorithms: expects MD5 or SHA-256"},
+		{"auth: {algorithms: [SHA-1]}", "auth.algorithms: expects MD5, SHA-256 or SHA-512-256"},
 		{"auth: {algorithms: [MD5, md5]}", "auth.algorithms: MD5 is there twice"},
 		{"auth: {algorithms: []}", "auth.algorithms: at least one is needed"},
 		{"auth: {nonce_age: 1ms}", "auth.nonce_age: expects at least 1s"},
