@@ -11,9 +11,18 @@ func (c *responseContext) best() *sip.Message {
 			best = m
 		}
 	}
+	if best == nil {
+		return c.tx.NewResponse(408, "")
+	}
 	switch best.Status() {
 	case 401, 407:
 		c.aggregate(best)
+	case 430:
+		// It is for the proxy that looked the flow up; a caller can do nothing with it (RFC
+		// 5626 §7).
+		if c.home {
+			return c.tx.NewResponse(480, "")
+		}
 	case 503:
 		// It would say that nothing at all can be served here; only the one who sent it
 		// can't.
@@ -39,6 +48,8 @@ func rank(status int) int {
 		return class + 600
 	case 430, 480:
 		return class + 700
+	case 482: // a UA that was called by itself, or twice: it speaks for nobody else
+		return class + 750
 	case 487:
 		return class + 800
 	case 408:

@@ -28,6 +28,7 @@ type responseContext struct {
 	home        bool
 	disposition disposition
 	merge       mergeKey // in the proxy's index until the last branch has ended
+	counted     bool     // among the proxy's calls until then
 
 	mu       sync.Mutex
 	set      targetSet

@@ -32,6 +32,7 @@ type world struct {
 
 	mu       sync.Mutex
 	wire     []packet
+	opened   map[uint64]sip.Flow
 	closed   map[uint64]bool
 	probed   []sip.Flow
 	refused  map[netip.AddrPort]bool // Dial fails
@@ -84,6 +85,7 @@ func newWorld(t *testing.T) *world {
 
 func newWorldFor(t testing.TB) *world {
 	w := &world{
+		opened:   make(map[uint64]sip.Flow),
 		closed:   make(map[uint64]bool),
 		refused:  make(map[netip.AddrPort]bool),
 		bindings: make(map[string][]store.Binding),
@@ -107,6 +109,9 @@ func newWorldFor(t testing.TB) *world {
 		Key:    key,
 		Logger: slog.New(slog.DiscardHandler),
 	}, Services{Transactions: w.layer, Network: w, Locations: w, Users: w, Auth: w.auth, Locator: w})
+	for _, f := range []sip.Flow{aliceWS, bobWS, bobTab, carolTCP} {
+		w.open(f)
+	}
 	w.auth.Bind(aliceWS, "alice@example.test", farFuture())
 	return w
 }
@@ -166,12 +171,10 @@ func (w *world) ProbeSilent(f sip.Flow) {
 }
 
 func (w *world) Flow(id uint64) (sip.Flow, bool) {
-	for _, f := range []sip.Flow{aliceWS, bobWS, bobTab, carolTCP} {
-		if f.ID == id {
-			return f, w.Alive(f)
-		}
-	}
-	return sip.Flow{}, false
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f, ok := w.opened[id]
+	return f, ok && !w.closed[id]
 }
 
 // names are the names that the locator knows, with their servers.
@@ -256,6 +259,13 @@ func (w *world) Ack(f sip.Flow, ack *sip.Message) { w.proxy.Ack(f, ack) }
 func (w *world) bind(user, contact string, f sip.Flow) {
 	aor := user + "@example.test"
 	w.bindings[aor] = append(w.bindings[aor], store.Binding{AOR: aor, Contact: contact, Q: 1000, Flow: f})
+}
+
+// open adds a connection.
+func (w *world) open(f sip.Flow) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.opened[f.ID] = f
 }
 
 // closeFlow closes a connection.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sipway/sipway/auth"
@@ -48,6 +49,14 @@ type Config struct {
 	// NoAnswer is how long targets of one preference ring before those of the next one are
 	// tried; 0 means until they have answered. The last ones ring until Timer C.
 	NoAnswer time.Duration
+
+	// MaxCalls bounds the calls that are being set up at a time; 0 means 20,000. Above it a
+	// new one is answered with 503.
+	MaxCalls int
+
+	// Emergency are the numbers of emergency services, whose calls are served when others
+	// are refused.
+	Emergency []string
 
 	// Recurse says which redirections are followed.
 	Recurse Recursion
@@ -103,13 +112,17 @@ type Proxy struct {
 	domains  map[string]bool
 	tokens   tokenCoder
 	loopSeed maphash.Seed
+	numbers  map[string]bool // of emergency services
 	merges   merges
+	calls    atomic.Int64
+	refused  atomic.Int64
 }
 
 const (
 	defaultTimerC        = 185 * time.Second
 	defaultFailoverAfter = 4 * time.Second
 	defaultLookupTimeout = 5 * time.Second
+	defaultMaxCalls      = 20000
 )
 
 // New returns a proxy.
@@ -123,6 +136,9 @@ func New(cfg Config, services Services) *Proxy {
 	if cfg.LookupTimeout <= 0 {
 		cfg.LookupTimeout = defaultLookupTimeout
 	}
+	if cfg.MaxCalls <= 0 {
+		cfg.MaxCalls = defaultMaxCalls
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -131,6 +147,10 @@ func New(cfg Config, services Services) *Proxy {
 		domains:  make(map[string]bool, len(cfg.Domains)),
 		tokens:   newTokenCoder(cfg.Key),
 		loopSeed: maphash.MakeSeed(),
+		numbers:  make(map[string]bool, len(cfg.Emergency)),
+	}
+	for _, n := range cfg.Emergency {
+		p.numbers[n] = true
 	}
 	for _, d := range cfg.Domains {
 		p.domains[strings.ToLower(d)] = true
@@ -153,7 +173,11 @@ func (p *Proxy) Request(tx *transaction.Server) {
 	if c.method == sip.INVITE {
 		tx.Handle(c) // a CANCEL may come while we look around
 	}
-	if err := p.examine(r); err != nil {
+	err := p.admit(c)
+	if err == nil {
+		err = p.examine(r)
+	}
+	if err != nil {
 		c.reject(err)
 		return
 	}
@@ -163,9 +187,6 @@ func (p *Proxy) Request(tx *transaction.Server) {
 	}
 	p.authorize(c, func() { p.findTargets(c) })
 }
-
-// contextEnded hears that a request has its final response and no branch is left.
-func (p *Proxy) contextEnded(c *responseContext) { p.leave(c.merge) }
 
 // methodOf is the request's method; that of an INVITE, whose context lives on, is no part of
 // the message.

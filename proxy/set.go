@@ -123,8 +123,7 @@ func (c *responseContext) due() (due []*branch) {
 		return nil
 	}
 	c.open += len(due)
-	c.breadth.divide(due, c.holds > 0 || len(c.set.waiting) > 0)
-	c.watchAnswer()
+	c.breadth.divide(due, c.watchAnswer() || c.holds > 0)
 	return due
 }
 
@@ -151,17 +150,18 @@ func startAll(due []*branch) {
 	}
 }
 
-// watchAnswer gives the present group its time to answer, where another one follows. The
-// caller holds mu.
-func (c *responseContext) watchAnswer() {
+// watchAnswer gives the present group its time to answer, where another one follows, and
+// reports whether it did. The caller holds mu.
+func (c *responseContext) watchAnswer() bool {
 	if c.proxy.NoAnswer <= 0 || c.method != sip.INVITE || len(c.set.waiting) == 0 {
-		return
+		return false
 	}
 	if c.noAnswer == nil {
 		c.noAnswer = time.AfterFunc(c.proxy.NoAnswer, c.passOver)
 	} else {
 		c.noAnswer.Reset(c.proxy.NoAnswer)
 	}
+	return true
 }
 
 // breadth is the Max-Breadth of a response context (RFC 5393 §5.3).
@@ -177,11 +177,11 @@ const maxBreadth = 60
 func (b *breadth) free() int { return b.incoming - b.used }
 
 // divide gives each of the branches its part of what is free. Where more branches may
-// follow while these are tried, something is kept for them.
+// follow while these are tried, as much is kept for them.
 func (b *breadth) divide(due []*branch, more bool) {
 	free := b.free()
-	if more && free > len(due) {
-		free--
+	if more {
+		free -= (free - len(due)) / 2
 	}
 	b.used += free
 	for i, br := range due {

@@ -1,0 +1,84 @@
+package proxy
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/sipway/sipway/sip"
+)
+
+// Seconds that those are told to wait who are refused for want of room: somebody who calls
+// tries again soon, what a program sends can wait.
+const (
+	retryCall  = 5
+	retryOther = 30
+)
+
+// Stats are counts of a [Proxy].
+type Stats struct {
+	Calls   int   // INVITEs outside a dialog that are being answered
+	Merging int   // requests that may arrive a second time
+	Refused int64 // calls that were answered with 503 for want of room
+}
+
+// Stats returns the counts of this moment.
+func (p *Proxy) Stats() Stats {
+	p.merges.mu.Lock()
+	defer p.merges.mu.Unlock()
+	return Stats{Calls: int(p.calls.Load()), Merging: len(p.merges.running), Refused: p.refused.Load()}
+}
+
+// Priority reports whether a request is to be served when others are refused: one within a
+// dialog, as it ends or keeps work that was accepted, and a call for help. It may look at
+// any request, be it for the proxy or not.
+func (p *Proxy) Priority(m *sip.Message) bool { return m.ToTag() != "" || p.emergency(m) }
+
+// emergency reports whether a request is for an emergency service: by its URN (RFC 5031
+// §4.2) or by one of the configured numbers.
+func (p *Proxy) emergency(m *sip.Message) bool {
+	const sos = "urn:service:sos"
+	uri := m.RequestURI()
+	if len(uri) >= len(sos) && equalFold(uri[:len(sos)], sos) {
+		return len(uri) == len(sos) || uri[len(sos)] == '.'
+	}
+	if len(p.numbers) == 0 {
+		return false
+	}
+	_, number, _ := strings.Cut(uri, ":")
+	if end := strings.IndexAny(number, "@;?"); end >= 0 {
+		number = number[:end]
+	}
+	return p.numbers[number]
+}
+
+// admit counts a call that begins, and refuses it where there are too many (RFC 3261
+// §21.5.4). An eighth more is kept for emergencies.
+func (p *Proxy) admit(c *responseContext) error {
+	m := c.request.msg
+	if c.method != sip.INVITE || m.ToTag() != "" {
+		return nil
+	}
+	limit := int64(p.MaxCalls)
+	if p.calls.Add(1) > limit && (!p.emergency(m) || p.calls.Load() > limit+limit/8+1) {
+		p.calls.Add(-1)
+		p.refused.Add(1)
+		return unavailable(retryCall)
+	}
+	c.counted = true
+	return nil
+}
+
+// unavailable is a 503 with the seconds after which to try again.
+func unavailable(seconds int) error {
+	return &replyError{status: 503, edit: func(m *sip.Message) {
+		m.Append(sip.HRetryAfter, strconv.Itoa(seconds))
+	}}
+}
+
+// contextEnded hears that a request has its final response and no branch is left.
+func (p *Proxy) contextEnded(c *responseContext) {
+	p.leave(c.merge)
+	if c.counted {
+		p.calls.Add(-1)
+	}
+}
