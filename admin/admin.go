@@ -1,30 +1,58 @@
-// Package admin is the HTTP listener for those who run the server: its status, the probes of load
-// balancers and container platforms, and profiles. It is not for users and asks nobody for a
-// password, so it listens on loopback only.
+// Package admin is the HTTP listener for those who run the server: who is registered, who may
+// register, what the server does, the probes of load balancers and container platforms, metrics
+// and profiles. [Client] is its other end, for the command line.
 //
-//	GET /status        what runs here, as JSON
-//	GET /healthz       200 while the process serves HTTP at all
-//	GET /readyz        200 while the server takes calls, else 503 and why not
-//	GET /debug/pprof/  profiles (net/http/pprof)
+// It is not for the users of the server and asks nobody for a password. So it listens on
+// loopback, where everybody on the machine may use it, or on a Unix socket (unix:PATH), which
+// only the owner of the process may open.
+//
+//	GET    /registrations                a page of the registrations, {"registrations": [...], "next": "..."}
+//	       ?aor=PATTERN                  only these addresses-of-record, '*' for anything
+//	       &user_agent=PART              with this in their user agent's name
+//	       &transport=T&node=N           over this transport, at this node
+//	       &source=ADDRESS               from this address or prefix
+//	       &expiring=DURATION            that expire within this time, "90s"
+//	       &sort=aor|expires|updated     their order
+//	       &limit=N&after=NEXT           the size of the page, and where it begins
+//	GET    /registrations/count          how many there are, {"count": N}; takes the same filters
+//	GET    /registrations/{aor}          all registrations of NAME@DOMAIN
+//	DELETE /registrations/{aor}          ends them, {"removed": [...]}
+//	       ?contact=CONTACT              only this one: a contact URI or a key
+//	       &kick=true                    and closes their connections
+//	GET    /users                        a page of the users, {"users": [...], "next": "..."}
+//	       ?limit=N&after=NEXT
+//	GET    /users/{user}                 one of them
+//	PUT    /users/{user}?mode=add        adds NAME@DOMAIN, {"password": "..."} or {"ha1": {...}};
+//	                                     mode=replace sets the password of one who may exist
+//	DELETE /users/{user}                 removes one; registrations last until they expire
+//	POST   /users?mode=add               imports many or none: a JSON object {"name", "domain", "ha1"} a line
+//	GET    /status                       what runs here
+//	GET    /healthz                      200 while the process serves HTTP at all
+//	GET    /readyz                       200 while the server takes calls, else 503 and why not
+//	GET    /debug/pprof/                 profiles (net/http/pprof)
+//
+// Bodies are JSON. An error has {"error": "what a person reads", "code": "not_found"}; the codes
+// are bad_request (400), not_found (404), exists (409), failed (500), unavailable (503) and
+// timeout (504). Names and codes are fixed: scripts read them. There may be more of them later.
 package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"net/netip"
-	"strings"
+	"sync"
 	"time"
+
+	"github.com/sipway/sipway/store"
 )
 
 // Config says what to show. The functions are called for each request, possibly at the same time.
 type Config struct {
-	Addr    string // host:port; the host is a loopback address or localhost
+	Addr    string // see CheckAddr
 	Version string
 
 	// Status describes the server. Nil means that there is nothing to describe.
@@ -33,6 +61,11 @@ type Config struct {
 	// Ready returns nil while the server takes calls and else the reason why not, such as
 	// that it is draining. Nil means that it always does.
 	Ready func() error
+
+	// Registrations are those of the server, Users its users. Where one is nil, its paths
+	// are not there.
+	Registrations Registrations
+	Users         store.Users
 
 	// Logger gets what goes wrong on connections; nil means slog.Default().
 	Logger *slog.Logger
@@ -51,26 +84,7 @@ type Server struct {
 	cfg     Config
 	started time.Time
 	http    *http.Server
-}
-
-// CheckAddr returns an error if addr is not the address of a loopback listener with a port.
-func CheckAddr(addr string) error {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("admin address %q: expects host:port", addr)
-	}
-	if !loopback(host) {
-		return fmt.Errorf("admin address %q: only loopback is allowed (127.0.0.1, [::1] or localhost), because this version has no login for it; reach it from elsewhere through an SSH tunnel", addr)
-	}
-	return nil
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
+	serving sync.WaitGroup
 }
 
 // New returns a server that does not listen yet, or an error if its address is not on loopback.
@@ -98,22 +112,23 @@ func New(cfg Config) (*Server, error) {
 
 // Start listens and serves in the background. It returns the address that it listens on.
 func (s *Server) Start(ctx context.Context) (net.Addr, error) {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", s.cfg.Addr)
+	ln, err := listen(ctx, s.cfg.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("admin listener: %w", err)
 	}
-	go func() {
+	s.serving.Go(func() {
 		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			s.cfg.Logger.Error("admin listener failed", "error", err)
 		}
-	}()
+	})
 	return ln.Addr(), nil
 }
 
 // Shutdown stops listening and waits for requests under way until ctx ends, then breaks them off.
 func (s *Server) Shutdown(ctx context.Context) error {
-	return errors.Join(s.http.Shutdown(ctx), s.http.Close())
+	err := errors.Join(s.http.Shutdown(ctx), s.http.Close())
+	s.serving.Wait() // which closes the listener
+	return err
 }
 
 // Handler returns the handler of all paths.
@@ -127,80 +142,8 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return localOnly(mux)
-}
-
-// localOnly refuses requests for a host name that is not this machine's own: a web page can make
-// a browser on this machine send them here by pointing its own name at 127.0.0.1.
-func localOnly(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, err := net.SplitHostPort(r.Host)
-		if err != nil {
-			host = strings.Trim(r.Host, "[]") // no port
-		}
-		if !loopback(host) {
-			text(w, http.StatusForbidden, "expects a Host of 127.0.0.1, [::1] or localhost")
-			return
-		}
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		next.ServeHTTP(w, r)
-	})
-}
-
-// statusReply is the body of /status. Its names are fixed: scripts read them.
-type statusReply struct {
-	Status    string           `json:"status"` // "OK", or why it is not
-	Version   string           `json:"version"`
-	Started   time.Time        `json:"started"`
-	Uptime    int64            `json:"uptime_seconds"`
-	Domains   []string         `json:"domains"`
-	Listeners []string         `json:"listeners"`
-	Store     string           `json:"store,omitempty"`
-	Counters  map[string]int64 `json:"counters"`
-}
-
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
-	reply := statusReply{
-		Status:  "OK",
-		Version: s.cfg.Version,
-		Started: s.started.UTC(),
-		Uptime:  int64(time.Since(s.started).Seconds()),
-	}
-	if err := s.ready(); err != nil {
-		reply.Status = err.Error()
-	}
-	if s.cfg.Status != nil {
-		st := s.cfg.Status()
-		reply.Domains, reply.Listeners, reply.Store, reply.Counters = st.Domains, st.Listeners, st.Store, st.Counters
-	}
-	body, err := json.MarshalIndent(reply, "", "  ")
-	if err != nil {
-		text(w, http.StatusInternalServerError, err.Error())
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Write(append(body, '\n'))
-}
-
-func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	if err := s.ready(); err != nil {
-		text(w, http.StatusServiceUnavailable, err.Error())
-		return
-	}
-	text(w, http.StatusOK, "OK")
-}
-
-func (s *Server) ready() error {
-	if s.cfg.Ready == nil {
-		return nil
-	}
-	return s.cfg.Ready()
-}
-
-func text(w http.ResponseWriter, status int, line string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	fmt.Fprintln(w, line)
+	s.routeRegistrations(mux)
+	s.routeUsers(mux)
+	// No page in a browser on this machine changes anything here.
+	return localOnly(http.NewCrossOriginProtection().Handler(mux))
 }

@@ -186,6 +186,12 @@ func (r *Registrar) reachable(bindings []store.Binding) []store.Binding {
 	return bindings
 }
 
+// Owns reports whether the binding was made through this process, whose transport so knows its
+// flow.
+func (r *Registrar) Owns(b *store.Binding) bool {
+	return b.Node == r.cfg.Node && b.Epoch == r.cfg.Epoch
+}
+
 // canReach reports whether there is a way to the binding's contact.
 func (r *Registrar) canReach(b *store.Binding) bool {
 	switch {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sipway/sipway/admin"
 	"github.com/sipway/sipway/sip"
 	"github.com/sipway/sipway/sip/digest"
 	"github.com/sipway/sipway/store"
@@ -27,7 +28,8 @@ type cli struct {
 func newCLI(t *testing.T) *cli {
 	t.Helper()
 	t.Chdir(t.TempDir())
-	return &cli{t: t, env: map[string]string{}}
+	// No other server of this machine is meant.
+	return &cli{t: t, env: map[string]string{"SIPWAY_ADMIN": "unix:admin.sock"}}
 }
 
 func (c *cli) lookup(name string) (string, bool) { v, ok := c.env[name]; return v, ok }
@@ -237,7 +239,7 @@ func TestRegistrations(t *testing.T) {
 		t.Errorf("columns are not aligned\n%s", out)
 	}
 
-	var b bindingJSON
+	var b admin.Registration
 	lines := strings.Split(c.expect(exitOK, "", "", "reg", "list", "--json", "--aor", "*@example.test"), "\n")
 	if err := json.Unmarshal([]byte(lines[0]), &b); err != nil || len(lines) != 2 {
 		t.Fatalf("%q, %v", lines, err)

@@ -26,7 +26,7 @@ var allowed = map[string][]string{
 	"auth":            {"sip", "sip/transaction", "sip/digest", "store"},
 	"registrar":       {"sip", "sip/transaction", "store", "auth"},
 	"proxy":           {"sip", "sip/transaction", "store", "auth"},
-	"admin":           {"sip", "store"},
+	"admin":           {"sip", "sip/digest", "store"},
 	"cmd/...":         {"..."},
 	"bench/...":       {"bench/...", "sip", "sip/digest"},
 	"interop":         {},

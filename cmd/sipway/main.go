@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sipway/sipway/admin"
 	"github.com/sipway/sipway/store"
 )
 
@@ -37,7 +38,7 @@ users and registrations in sipway.db:
   sipway serve
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found,
-4 exists already, 5 store unavailable.`
+4 exists already, 5 store or server unavailable.`
 
 // app is what the commands share: where they read and write, and what they are told by the
 // environment.
@@ -138,13 +139,13 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case usage:
+	case usage, admin.IsBadRequest(err):
 		return exitUsage
 	case errors.Is(err, store.ErrNotFound):
 		return exitNotFound
 	case errors.Is(err, store.ErrExists):
 		return exitExists
-	case errors.Is(err, store.ErrUnavailable):
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, admin.ErrNoServer):
 		return exitUnavailable
 	}
 	return exitFailure

@@ -157,7 +157,11 @@ func (p *process) startAdmin(ctx context.Context) error {
 		Version: buildVersion().Version,
 		Status:  p.status,
 		Ready:   p.ready,
-		Logger:  p.log,
+
+		Registrations: &directory{Offline: admin.Offline{Store: p.store}, process: p},
+		Users:         checkedUsers{p.store},
+
+		Logger: p.log,
 	})
 	if err != nil {
 		return err

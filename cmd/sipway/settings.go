@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sipway/sipway/admin"
 	"github.com/sipway/sipway/cmd/sipway/config"
 	"github.com/sipway/sipway/store"
 	"github.com/sipway/sipway/store/dsn"
@@ -71,8 +72,8 @@ func (s *settings) load(cmd *cobra.Command) (*config.Config, error) {
 // openStore opens the store of a command that works on it beside the server. Only one that fills
 // the store may create it: a wrong path should not look like an empty store.
 func openStore(ctx context.Context, cfg *config.Config, create bool) (store.Store, error) {
-	if strings.HasPrefix(cfg.Store, "memory:") {
-		return nil, usageError{errors.New("the store memory: is known to the running server only; name another one with --store, or use users_file to give that server its users")}
+	if inMemory(cfg) {
+		return nil, usageError{errors.New("the store memory: is known to the running server only; name the server with --admin, or another store with --store")}
 	}
 	if file, ok := strings.CutPrefix(cfg.Store, "sqlite:"); ok && !create {
 		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
@@ -86,15 +87,78 @@ func openStore(ctx context.Context, cfg *config.Config, create bool) (store.Stor
 	return st, nil
 }
 
-// withStore runs f on the store that the command's flags name.
-func (s *settings) withStore(cmd *cobra.Command, create bool, f func(*config.Config, store.Store) error) error {
-	cfg, err := s.load(cmd)
-	if err != nil {
-		return err
-	}
-	st, err := openStore(cmd.Context(), cfg, create)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f(cfg, st), st.Close())
+// admin adds --admin, by which a command reaches the running server.
+func (s *settings) admin(cmd *cobra.Command) {
+	s.override(cmd, "admin", "admin", "ask the server at this admin address, HOST:PORT or unix:PATH")
 }
+
+// loadTarget is load for a command that works either on a store or with a server.
+func (s *settings) loadTarget(cmd *cobra.Command) (*config.Config, error) {
+	if cmd.Flags().Changed("admin") && cmd.Flags().Changed("store") {
+		return nil, usageError{errors.New("--admin and --store: expects one of them, the server or the store itself")}
+	}
+	return s.load(cmd)
+}
+
+// client returns a client of the server at the configuration's admin address.
+func (s *settings) client(cfg *config.Config) (*admin.Client, error) {
+	if cfg.Admin == "" {
+		return nil, usageError{errors.New("the configuration has no admin address, name one with --admin")}
+	}
+	if err := admin.CheckAddr(cfg.Admin); err != nil {
+		return nil, usageError{err}
+	}
+	return admin.NewClient(cfg.Admin), nil
+}
+
+// withStore runs f on the store that the command's flags name.
+func withStore(ctx context.Context, cfg *config.Config, create bool, f func(store.Store) error) error {
+	st, err := openStore(ctx, cfg, create)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(st), st.Close())
+}
+
+// withUsers runs f on the users of the store, or of the running server where --admin names one or
+// nobody else knows them.
+func (s *settings) withUsers(cmd *cobra.Command, create bool, f func(*config.Config, store.Users) error) error {
+	cfg, err := s.loadTarget(cmd)
+	if err != nil {
+		return err
+	}
+	if cmd.Flags().Changed("admin") || inMemory(cfg) && !cmd.Flags().Changed("store") {
+		c, err := s.client(cfg)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f(cfg, admin.Users{Client: c}), c.Close())
+	}
+	return withStore(cmd.Context(), cfg, create, func(st store.Store) error { return f(cfg, st) })
+}
+
+// withRegistrations runs f on the registrations of the running server, or of the store where
+// --store names one or no server answers.
+func (s *settings) withRegistrations(cmd *cobra.Command, f func(*config.Config, admin.Registrations) error) error {
+	cfg, err := s.loadTarget(cmd)
+	if err != nil {
+		return err
+	}
+	if !cmd.Flags().Changed("store") && cfg.Admin != "" {
+		c, err := s.client(cfg)
+		if err != nil {
+			return err
+		}
+		err = c.Alive(cmd.Context())
+		if err == nil {
+			return errors.Join(f(cfg, c), c.Close())
+		}
+		if cmd.Flags().Changed("admin") || inMemory(cfg) || !errors.Is(err, admin.ErrNoServer) {
+			return err
+		}
+	}
+	return withStore(cmd.Context(), cfg, false, func(st store.Store) error { return f(cfg, admin.Offline{Store: st}) })
+}
+
+// inMemory reports whether nobody but the server itself sees its store.
+func inMemory(cfg *config.Config) bool { return strings.HasPrefix(cfg.Store, "memory:") }

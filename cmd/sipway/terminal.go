@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -24,15 +25,30 @@ func (a *app) colored(w io.Writer) bool {
 	return isTerminal && noColor == ""
 }
 
+// columns returns how wide the terminal behind w is, 0 where it is none or does not know.
+func columns(w io.Writer) int {
+	f, isTerminal := terminal(w)
+	if !isTerminal {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
 // table writes aligned columns as rows come, in blocks, so that its memory does not depend on
-// their number. Columns only grow from block to block.
+// their number. Columns only grow from block to block. On a terminal, cells are cut so that a row is
+// a line; elsewhere nothing is.
 type table struct {
 	w      io.Writer
 	err    io.Writer
 	empty  string // said on err if there is no row
 	header []string
-	bold   bool // header, on a terminal
-	widths []int
+	bold   bool  // header, on a terminal
+	widths []int // of the columns, as wide as their cells
+	total  int   // width of a line, 0 for any
 	rows   [][]string
 	wrote  bool
 }
@@ -42,7 +58,7 @@ const tableBlock = 1000
 
 // newTable returns a table that is written to standard output.
 func (a *app) newTable(empty string, header ...string) *table {
-	return &table{w: a.out, err: a.err, empty: empty, header: header, bold: a.colored(a.out), widths: make([]int, len(header))}
+	return &table{w: a.out, err: a.err, empty: empty, header: header, bold: a.colored(a.out), total: columns(a.out), widths: make([]int, len(header))}
 }
 
 // row adds a row.
@@ -77,19 +93,20 @@ func (t *table) flush() error {
 	for _, r := range t.rows {
 		t.measure(r)
 	}
+	widths := fit(t.widths, t.total)
 	var b strings.Builder
 	if !t.wrote {
 		if t.bold {
 			b.WriteString("\x1b[1m")
 		}
-		t.line(&b, t.header)
+		line(&b, t.header, widths)
 		if t.bold {
 			b.WriteString("\x1b[0m")
 		}
 		t.wrote = true
 	}
 	for _, r := range t.rows {
-		t.line(&b, r)
+		line(&b, r, widths)
 	}
 	t.rows = t.rows[:0]
 	_, err := io.WriteString(t.w, b.String())
@@ -102,14 +119,44 @@ func (t *table) measure(cells []string) {
 	}
 }
 
-func (t *table) line(b *strings.Builder, cells []string) {
-	for i, c := range cells {
-		b.WriteString(c)
-		if i < len(cells)-1 {
-			fmt.Fprintf(b, "%*s", t.widths[i]-utf8.RuneCountInString(c)+2, "")
-		}
+// between is the space between two columns.
+const between = 2
+
+// least is the width that no column is cut below.
+const least = 8
+
+// fit takes from the widest columns what a line of that width has no room for.
+func fit(widths []int, total int) []int {
+	widths = slices.Clone(widths)
+	need := between * (len(widths) - 1)
+	for _, w := range widths {
+		need += w
 	}
-	b.WriteByte('\n')
+	for ; total > 0 && need > total; need-- {
+		widest := 0
+		for i, w := range widths {
+			if w > widths[widest] {
+				widest = i
+			}
+		}
+		if widths[widest] <= least {
+			break
+		}
+		widths[widest]--
+	}
+	return widths
+}
+
+func line(b *strings.Builder, cells []string, widths []int) {
+	var row strings.Builder
+	for i, c := range cells {
+		n := utf8.RuneCountInString(c)
+		if n > widths[i] {
+			c, n = string([]rune(c)[:widths[i]-1])+"…", widths[i]
+		}
+		fmt.Fprintf(&row, "%s%*s", c, widths[i]-n+between, "")
+	}
+	b.WriteString(strings.TrimRight(row.String(), " ") + "\n")
 }
 
 // printable replaces what could steer a terminal: names and contacts come from strangers.

@@ -30,6 +30,34 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// Cells give way to the width of a terminal, the widest first.
+func TestTableFits(t *testing.T) {
+	for _, tc := range []struct {
+		total int
+		want  string
+	}{
+		{0, "ADDRESS            CONTACT                        AGE\nalice@example.tst  sip:x1y2z3@q9w8e7.invalid;ü=1  5s\n"},
+		{60, "ADDRESS            CONTACT                        AGE\nalice@example.tst  sip:x1y2z3@q9w8e7.invalid;ü=1  5s\n"},
+		{40, "ADDRESS           CONTACT            AGE\nalice@example.t…  sip:x1y2z3@q9w8e…  5s\n"},
+		{32, "ADDRESS       CONTACT        AGE\nalice@examp…  sip:x1y2z3@q…  5s\n"},
+		{5, "ADDRESS   CONTACT   AGE\nalice@e…  sip:x1y…  5s\n"},
+	} {
+		var out bytes.Buffer
+		a := &app{out: &out, env: func(string) (string, bool) { return "", false }}
+		tab := a.newTable("nothing", "ADDRESS", "CONTACT", "AGE")
+		tab.total = tc.total
+		if err := tab.row("alice@example.tst", "sip:x1y2z3@q9w8e7.invalid;ü=1", "5s"); err != nil {
+			t.Fatal(err)
+		}
+		if err := tab.end(); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != tc.want {
+			t.Errorf("width %d:\n%s", tc.total, &out)
+		}
+	}
+}
+
 // A long table is written while it is filled.
 func TestTableBlocks(t *testing.T) {
 	var out bytes.Buffer

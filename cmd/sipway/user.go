@@ -14,8 +14,11 @@ import (
 )
 
 func (a *app) userCommand() *cobra.Command {
-	return group("user", "Manage who may register",
+	cmd := group("user", "Manage who may register",
 		a.userAddCommand(), a.userListCommand(), a.userShowCommand(), a.userPasswdCommand(), a.userRemoveCommand(), a.userImportCommand())
+	cmd.Long = `The commands below work on the store that --store or the configuration names, beside a running
+server if there is one; with --admin, or where the store is memory:, they ask the server.`
+	return cmd
 }
 
 // newUser returns the user with the hashes of the password for its domain, which is the digest
@@ -64,11 +67,12 @@ func checkUser(name, domain string) (store.UserID, error) {
 }
 
 // onUser adds the flags of a command on one user, which runs f with the store and the user.
-func (a *app) onUser(cmd *cobra.Command, create bool, f func(cmd *cobra.Command, st store.Store, id store.UserID) error) *cobra.Command {
+func (a *app) onUser(cmd *cobra.Command, create bool, f func(cmd *cobra.Command, st store.Users, id store.UserID) error) *cobra.Command {
 	s := a.newSettings(cmd)
+	s.admin(cmd)
 	cmd.Args = arguments(cobra.ExactArgs(1))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return s.withStore(cmd, create, func(cfg *config.Config, st store.Store) error {
+		return s.withUsers(cmd, create, func(cfg *config.Config, st store.Users) error {
 			id, err := parseUser(args[0], cfg.Domains)
 			if err != nil {
 				return err
@@ -91,7 +95,7 @@ func (a *app) userAddCommand() *cobra.Command {
 	cmd := a.onUser(&cobra.Command{
 		Use:   "add NAME@DOMAIN",
 		Short: "Add a user, asking for the password",
-	}, true, func(cmd *cobra.Command, st store.Store, id store.UserID) error {
+	}, true, func(cmd *cobra.Command, st store.Users, id store.UserID) error {
 		// Better than after the password was typed twice.
 		if _, err := st.User(cmd.Context(), id.Name, id.Domain); err == nil {
 			return store.ErrExists
@@ -115,7 +119,7 @@ func (a *app) userPasswdCommand() *cobra.Command {
 	cmd := a.onUser(&cobra.Command{
 		Use:   "passwd NAME@DOMAIN",
 		Short: "Change a user's password, asking for it",
-	}, false, func(cmd *cobra.Command, st store.Store, id store.UserID) error {
+	}, false, func(cmd *cobra.Command, st store.Users, id store.UserID) error {
 		if _, err := st.User(cmd.Context(), id.Name, id.Domain); err != nil {
 			return err
 		}
@@ -138,7 +142,7 @@ func (a *app) userRemoveCommand() *cobra.Command {
 		Use:     "rm NAME@DOMAIN",
 		Aliases: []string{"remove"},
 		Short:   "Remove a user; registrations last until they expire",
-	}, false, func(cmd *cobra.Command, st store.Store, id store.UserID) error {
+	}, false, func(cmd *cobra.Command, st store.Users, id store.UserID) error {
 		if err := st.DeleteUser(cmd.Context(), id.Name, id.Domain); err != nil {
 			return err
 		}

@@ -29,6 +29,7 @@ All users are added, or none if any line is wrong or any user exists already.`,
 		Args: arguments(cobra.ExactArgs(1)),
 	}
 	s := a.newSettings(cmd)
+	s.admin(cmd)
 	cmd.Flags().BoolVar(&replace, "replace", false, "give users that exist already the password of the file")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		in, name, size, err := a.openInput(args[0])
@@ -40,7 +41,7 @@ All users are added, or none if any line is wrong or any user exists already.`,
 		if replace {
 			mode = store.Upsert
 		}
-		return s.withStore(cmd, true, func(_ *config.Config, st store.Store) error {
+		return s.withUsers(cmd, true, func(_ *config.Config, st store.Users) error {
 			n, err := importUsers(cmd.Context(), st, in, name, mode, newProgress(a.err, size))
 			if err != nil {
 				return fmt.Errorf("nothing imported: %w", err)

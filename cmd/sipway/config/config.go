@@ -23,7 +23,7 @@ type Config struct {
 	Listen    []Listener `yaml:"listen" doc:"listeners as URLs, udp://HOST:PORT, tcp://HOST:PORT or ws://HOST:PORT/PATH"`
 	Advertise string     `yaml:"advertise" doc:"host name or address for Via and Record-Route where it is not that of the listener"`
 	Store     string     `yaml:"store" doc:"users and registrations: sqlite:FILE, or memory: to forget them at exit"`
-	Admin     string     `yaml:"admin" doc:"address of the admin listener (status, health, profiles), loopback only; empty for none"`
+	Admin     string     `yaml:"admin" doc:"address of the admin listener, HOST:PORT on loopback or unix:PATH; empty for none"`
 	UsersFile string     `yaml:"users_file" doc:"CSV file of user,domain,password lines, loaded at start"`
 	Transport Transport  `yaml:"transport"`
 	Registrar Registrar  `yaml:"registrar"`
@@ -171,8 +171,8 @@ func (c *Config) validate(file string) (errs []error) {
 	if c.Store == "" {
 		fail("store: expects sqlite:FILE or memory:")
 	}
-	if _, _, err := net.SplitHostPort(c.Admin); c.Admin != "" && err != nil {
-		fail("admin: %q is not an address with a port", c.Admin)
+	if _, _, err := net.SplitHostPort(c.Admin); c.Admin != "" && err != nil && !strings.HasPrefix(c.Admin, "unix:") {
+		fail("admin: %q is neither an address with a port nor unix:PATH", c.Admin)
 	}
 	if r := c.Registrar; r.MinExpires < time.Second || r.MinExpires > r.DefaultExpires || r.DefaultExpires > r.MaxExpires {
 		fail("registrar: expects 1s <= min_expires <= default_expires <= max_expires, not %v, %v, %v", r.MinExpires, r.DefaultExpires, r.MaxExpires)

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sipway/sipway/sip"
+)
+
+// phone is a client on a connection of its own: TCP, or UDP by the same lines.
+type phone struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Reader
+	user string
+	cseq int
+}
+
+// dial connects a phone to a listener of the server.
+func dial(t *testing.T, network, addr, user string) *phone {
+	t.Helper()
+	conn, err := net.Dial(network, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	// Nothing here takes that long: a test that hangs says where.
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	return &phone{t: t, conn: conn, in: bufio.NewReaderSize(conn, 64<<10), user: user}
+}
+
+// contact is the URI that the phone registers.
+func (p *phone) contact() string {
+	u := "sip:" + p.user + "-phone@" + p.conn.LocalAddr().String()
+	if p.network() == "TCP" {
+		u += ";transport=tcp"
+	}
+	return u
+}
+
+func (p *phone) network() string { return strings.ToUpper(p.conn.LocalAddr().Network()) }
+
+// send sends a request of the phone's user.
+func (p *phone) send(method, uri, to, headers, body string) {
+	p.t.Helper()
+	p.cseq++
+	_, err := fmt.Fprintf(p.conn, "%s %s SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=z9hG4bK%s%d;rport\r\nMax-Forwards: 70\r\n"+
+		"From: <sip:%s@a.test>;tag=%s\r\nTo: %s\r\nCall-ID: %s-%s\r\nCSeq: %d %s\r\nUser-Agent: Desk phone\r\n%sContent-Length: %d\r\n\r\n%s",
+		method, uri, p.network(), p.conn.LocalAddr(), p.user, p.cseq, p.user, p.user, to, p.conn.LocalAddr(), p.user, p.cseq, method, headers, len(body), body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// register registers the phone for some seconds and expects a 200.
+func (p *phone) register(expires int) {
+	p.t.Helper()
+	p.send("REGISTER", "sip:a.test", "<sip:"+p.user+"@a.test>", fmt.Sprintf("Contact: <%s>\r\nExpires: %d\r\n", p.contact(), expires), "")
+	if m := p.receive(); m.Status() != 200 {
+		p.t.Fatalf("REGISTER: %d %s", m.Status(), m.Reason())
+	}
+}
+
+// receive returns the next message that is not a 100.
+func (p *phone) receive() *sip.Message {
+	p.t.Helper()
+	for {
+		m, err := p.read()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if m.Status() != 100 {
+			return m
+		}
+	}
+}
+
+func (p *phone) read() (*sip.Message, error) {
+	var text strings.Builder
+	length := 0
+	for {
+		line, err := p.in.ReadString('\n')
+		if err != nil {
+			return nil, err
+		}
+		if text.Len() == 0 && line == "\r\n" {
+			continue
+		}
+		text.WriteString(line)
+		if value, ok := strings.CutPrefix(line, "Content-Length:"); ok {
+			if length, err = strconv.Atoi(strings.TrimSpace(value)); err != nil {
+				return nil, err
+			}
+		}
+		if line == "\r\n" {
+			break
+		}
+	}
+	if _, err := io.CopyN(&text, p.in, int64(length)); err != nil {
+		return nil, err
+	}
+	return sip.Parse([]byte(text.String()))
+}
+
+// closed waits until the server has closed the connection.
+func (p *phone) closed() {
+	p.t.Helper()
+	if m, err := p.read(); err == nil {
+		p.t.Errorf("expects the end of the connection, not %s", m.Bytes())
+	}
+}
