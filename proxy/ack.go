@@ -16,6 +16,7 @@ func (p *Proxy) Ack(f sip.Flow, ack *sip.Message) {
 		p.Logger.Debug("ACK dropped", "call-id", ack.CallID(), "error", err)
 		return
 	}
+	p.ackToInstance(&r)
 	switch {
 	case r.next != nil && r.next.gone:
 	case r.next != nil:

@@ -8,6 +8,7 @@
 //	authorize.go  §16.3 step 6, §22.3, RFC 3325: who may send what to whom
 //	merged.go     §8.2.2.2  requests that arrive a second time, on another way
 //	target.go     §16.5  determining request targets
+//	instance.go   RFC 5626 §7, RFC 5627 §6.1  one instance: its flows, GRUUs, its contact
 //	disposition.go  RFC 3841 §9.1  what the caller would like
 //	set.go        §16.6, RFC 5393 §5.3  the target set: order, groups, Max-Breadth
 //	forward.go    §16.6  request forwarding

@@ -38,6 +38,7 @@ type world struct {
 	refused  map[netip.AddrPort]bool // Dial fails
 	told     []string                // what the locator was told
 	bindings map[string][]store.Binding
+	contacts map[string]string // AOR by the user part of an unresolvable contact
 	cold     bool // nothing is in memory: the store is asked
 	broken   bool // and fails
 

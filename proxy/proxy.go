@@ -74,6 +74,13 @@ type Locations interface {
 	Lookup(aor string) (bindings []store.Binding, known bool)
 	// LookupStore is Lookup for what is not in memory. It may block.
 	LookupStore(ctx context.Context, aor string) ([]store.Binding, error)
+
+	// GRUU reads a URI of one of our domains with a gr parameter (RFC 5627): of which AOR
+	// it is, and which of its bindings it leads to. valid is false for one that is none any
+	// more, ok for one that never was.
+	GRUU(u *sip.URI) (aor string, of func([]store.Binding) (kept []store.Binding, valid bool), ok bool)
+	// LookupContact returns the AOR that a contact which nobody can resolve was bound to.
+	LookupContact(u *sip.URI) (aor string, ok bool)
 }
 
 // Users tells a user without bindings from one who does not exist.

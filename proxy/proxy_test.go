@@ -398,7 +398,7 @@ func TestConnect(t *testing.T) {
 		w.receive(aliceWS, newRequest("MESSAGE", "sip:x@no.such.host", alice, viaWS))
 		w.next(aliceWS, "SIP/2.0 500") // RFC 3261 §16.7: a 503 is not passed on
 		w.receive(aliceWS, newRequest("MESSAGE", "sip:x@gone.invalid", alice, viaWS))
-		w.next(aliceWS, "SIP/2.0 500")
+		w.next(aliceWS, "SIP/2.0 480")
 	})
 }
 

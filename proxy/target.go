@@ -19,11 +19,28 @@ type target struct {
 	// next are other flows to the same instance, tried one after the other where this one
 	// fails: never two of them at a time (RFC 5626 §7).
 	next []target
+
+	instance string // +sip.instance of the binding, "" for none
+	updated  int64  // when the binding was last refreshed, in ms
 }
 
 // findTargets is RFC 3261 §16.5: it determines the target set and has the request
 // forwarded to it.
 func (p *Proxy) findTargets(c *responseContext) {
+	r := &c.request
+	switch {
+	case p.isGRUU(&r.uri):
+		p.toGRUU(c)
+	case p.isLost(r):
+		p.toContact(c)
+	default:
+		p.follow(c)
+	}
+}
+
+// follow determines the targets of a request whose URI says nothing that would have to be
+// looked into first.
+func (p *Proxy) follow(c *responseContext) {
 	r := &c.request
 	switch {
 	case r.next != nil:
@@ -92,7 +109,7 @@ func (p *Proxy) targetsOf(bindings []store.Binding) []target {
 	targets := make([]target, 0, len(bindings))
 	for i := range bindings {
 		if t, ok := p.bindingTarget(&bindings[i]); ok && !contains(targets, &t) {
-			targets = append(targets, t)
+			targets = addTarget(targets, t)
 		}
 	}
 	return targets
@@ -134,7 +151,10 @@ func (p *Proxy) bindingTarget(b *store.Binding) (t target, ok bool) {
 	if err != nil {
 		return t, false
 	}
-	t = target{uri: requestURI(b.Contact, &contact), path: b.Path, rank: rankOf(b.Q), hop: hop{registered: true}}
+	t = target{
+		uri: requestURI(b.Contact, &contact), path: b.Path, rank: rankOf(b.Q), hop: hop{registered: true},
+		instance: b.Instance, updated: b.Updated.UnixMilli(),
+	}
 	switch {
 	case b.Flow.Transport.Reliable():
 		if p.Network.Alive(b.Flow) {

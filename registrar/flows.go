@@ -15,6 +15,8 @@ import (
 type flowIndex struct {
 	mu    sync.Mutex
 	flows map[uint64]*flowAORs // by sip.Flow.ID
+
+	contacts map[uint64]boundContact // by contactHash
 }
 
 // flowAORs are the AORs of one flow: one or two, or thousands on the connection of an edge
@@ -22,6 +24,8 @@ type flowIndex struct {
 type flowAORs struct {
 	list []string
 	set  map[string]struct{} // of those in list, once it is long
+
+	contacts []uint64 // those noted for the flow, by contactHash
 }
 
 const longList = 16
@@ -72,6 +76,7 @@ func (x *flowIndex) take(flow uint64) []string {
 		return nil
 	}
 	delete(x.flows, flow)
+	x.dropContacts(flow, f)
 	return f.list
 }
 

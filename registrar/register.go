@@ -180,6 +180,9 @@ func (q *request) commit(ctx context.Context) {
 		q.failed(err)
 		return
 	}
+	if bindsFlow {
+		q.noteContacts(f)
+	}
 	q.bindFlow(f, result.Bindings)
 	q.logDone(&result)
 	q.ok(q.reachable(result.Bindings))

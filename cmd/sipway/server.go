@@ -92,6 +92,10 @@ func (s *server) wire(st store.Store) error {
 	if err != nil {
 		return fmt.Errorf("flow token key: %w", err)
 	}
+	gruuKey, err := st.Secret(s.run, "gruu")
+	if err != nil {
+		return fmt.Errorf("GRUU key: %w", err)
+	}
 	authCfg := auth.Config{
 		Algorithms: s.cfg.Auth.Algorithms, Key: nonceKey, NonceAge: s.cfg.Auth.NonceAge,
 		FlowCalls: s.cfg.Auth.Calls == config.AuthFlow,
@@ -117,6 +121,7 @@ func (s *server) wire(st store.Store) error {
 		Inline: strings.HasPrefix(s.cfg.Store, "memory:"), Logger: s.log,
 		Jitter: r.ExpiresJitter, FlowTimer: r.FlowTimer, ServiceRoute: texts(r.ServiceRoute),
 		PathWithoutSupport: r.PathPolicy == config.PathAccept, ThirdParties: texts(r.ThirdParties),
+		GRUUKey: gruuKey,
 	}, st, s.auth, s.transport)
 	s.proxy = proxy.New(proxy.Config{
 		Domains: domains, Key: tokenKey, Logger: s.log,

@@ -1,0 +1,180 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/store"
+)
+
+// addTarget adds the target of a binding to the AOR's others. Of one instance there is one
+// at a time (RFC 5626 §7): the one with the highest q, and of those the one that was
+// refreshed last (RFC 5627 §6.1). The others wait behind it.
+func addTarget(targets []target, t target) []target {
+	at := slices.IndexFunc(targets, func(other target) bool {
+		return t.instance != "" && equalFold(other.instance, t.instance)
+	})
+	if at < 0 {
+		return append(targets, t)
+	}
+	flows := append([]target{targets[at]}, targets[at].next...)
+	flows[0].next = nil
+	flows = append(flows, t)
+	slices.SortStableFunc(flows, func(a, b target) int {
+		return cmp.Or(b.rank-a.rank, cmp.Compare(b.updated, a.updated))
+	})
+	targets[at] = flows[0]
+	targets[at].next = flows[1:]
+	return targets
+}
+
+// isGRUU reports whether the URI is one that only the location service understands.
+func (p *Proxy) isGRUU(u *sip.URI) bool {
+	return u.Params != "" && u.User != "" && u.Params.Has("gr") && u.IsSIP() && p.OwnDomain(u.Host)
+}
+
+// toGRUU is RFC 5627 §6.1. A request to a GRUU goes to the one instance, and carries its
+// contact for Request-URI, as browsers know no temporary GRUU of their own. Within a dialog
+// the route that the dialog was given still says where it goes, as long as that is there.
+func (p *Proxy) toGRUU(c *responseContext) {
+	r := &c.request
+	aor, of, ok := p.Locations.GRUU(&r.uri)
+	onRoute := r.next != nil && !r.next.gone || r.msg.Has(sip.HRoute)
+	switch {
+	case !ok && onRoute:
+		p.follow(c)
+		return
+	case !ok:
+		c.reject(refuse(404, ""))
+		return
+	}
+	p.located(aor, c, func(bindings []store.Binding) {
+		bindings, valid := of(bindings)
+		switch {
+		case onRoute:
+			p.rewriteURI(r, bindings)
+			p.follow(c)
+		case !valid:
+			c.reject(refuse(404, ""))
+		default:
+			p.toBindings(bindings, aor, c)
+		}
+	})
+}
+
+// located calls then with the bindings that the AOR has now, unless the location service
+// fails, which answers the request.
+func (p *Proxy) located(aor string, c *responseContext, then func([]store.Binding)) {
+	if bindings, known := p.Locations.Lookup(aor); known {
+		then(bindings)
+		return
+	}
+	p.waiting(func(ctx context.Context) {
+		bindings, err := p.Locations.LookupStore(ctx, aor)
+		if err != nil {
+			p.storeFailed(c, aor, err)
+			return
+		}
+		then(bindings)
+	})
+}
+
+// toBindings forwards a request to one of an instance's bindings. Where there is none the
+// instance is not here, and no other will do.
+func (p *Proxy) toBindings(bindings []store.Binding, aor string, c *responseContext) {
+	targets := p.targetsOf(bindings)
+	if len(targets) == 0 {
+		p.nobody(aor, c)
+		return
+	}
+	c.forward(targets)
+}
+
+// rewriteURI puts the instance's contact into the Request-URI of a request whose way is
+// known: the contact that is bound over that very flow, else the one refreshed last.
+func (p *Proxy) rewriteURI(r *request, bindings []store.Binding) {
+	var found *store.Binding
+	for i := range bindings {
+		b := &bindings[i]
+		if r.next != nil && sameFlow(b.Flow, r.next.flow) {
+			found = b
+			break
+		}
+		if found == nil || b.Updated.After(found.Updated) {
+			found = b
+		}
+	}
+	if found == nil {
+		return
+	}
+	if contact, err := sip.ParseURI(found.Contact); err == nil {
+		r.editable().SetRequestURI(requestURI(found.Contact, &contact))
+		r.uri = contact
+	}
+}
+
+// isLost reports whether a request is for a browser's contact and no route leads there: the
+// client has written none, or what the route names has closed since.
+func (p *Proxy) isLost(r *request) bool {
+	return unreachable(r.uri.Host) && r.uri.IsSIP() && !r.msg.Has(sip.HRoute) && (r.next == nil || r.next.gone)
+}
+
+// toContact forwards a request to a browser's contact over the flow that it is bound over
+// now. The contact stays the same when the browser connects anew, so a dialog outlives its
+// connection.
+func (p *Proxy) toContact(c *responseContext) {
+	r := &c.request
+	aor, ok := p.Locations.LookupContact(&r.uri)
+	if !ok {
+		c.reject(refuse(480, "")) // which ends no dialog, as 404 would
+		return
+	}
+	p.located(aor, c, func(bindings []store.Binding) {
+		t, ok := p.contactTarget(bindings, &r.uri)
+		if !ok {
+			c.reject(refuse(480, ""))
+			return
+		}
+		t.uri = r.msg.RequestURI()
+		c.forward([]target{t})
+	})
+}
+
+// contactTarget returns the target of the binding that has the contact. Host and user are
+// what a client's contact is known by: "ob" comes and goes (RFC 5626 §4.3).
+func (p *Proxy) contactTarget(bindings []store.Binding, u *sip.URI) (t target, ok bool) {
+	for i := range bindings {
+		contact, err := sip.ParseURI(bindings[i].Contact)
+		if err == nil && equalFold(contact.Host, u.Host) && contact.UserUnescaped() == u.UserUnescaped() {
+			return p.bindingTarget(&bindings[i])
+		}
+	}
+	return t, false
+}
+
+// ackToInstance does for an ACK what toGRUU and toContact do for other requests within a
+// dialog, as far as memory knows the bindings.
+func (p *Proxy) ackToInstance(r *request) {
+	gruu := p.isGRUU(&r.uri)
+	if r.next == nil || !gruu && !p.isLost(r) {
+		return
+	}
+	if gruu {
+		aor, of, ok := p.Locations.GRUU(&r.uri)
+		if bindings, known := p.Locations.Lookup(aor); ok && known {
+			bindings, _ = of(bindings)
+			p.rewriteURI(r, bindings)
+		}
+	}
+	if !p.isLost(r) {
+		return
+	}
+	if aor, ok := p.Locations.LookupContact(&r.uri); ok {
+		bindings, _ := p.Locations.Lookup(aor)
+		if t, ok := p.contactTarget(bindings, &r.uri); ok && t.hop.flow.Transport != 0 {
+			r.next = &t.hop
+		}
+	}
+}
