@@ -39,8 +39,8 @@ type world struct {
 	told     []string                // what the locator was told
 	bindings map[string][]store.Binding
 	contacts map[string]string // AOR by the user part of an unresolvable contact
-	cold     bool // nothing is in memory: the store is asked
-	broken   bool // and fails
+	cold     bool              // nothing is in memory: the store is asked
+	broken   bool              // and fails
 
 	onSend func(p packet) // called once, within the Send of the next INVITE
 }
