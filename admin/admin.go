@@ -19,6 +19,8 @@
 //	DELETE /registrations/{aor}          ends them, {"removed": [...]}
 //	       ?contact=CONTACT              only this one: a contact URI or a key
 //	       &kick=true                    and closes their connections
+//	POST   /registrations/{aor}/ping     an OPTIONS to every contact, {"pings": [...]}
+//	       ?timeout=DURATION             how long answers are waited for, 5s
 //	GET    /users                        a page of the users, {"users": [...], "next": "..."}
 //	       ?limit=N&after=NEXT
 //	GET    /users/{user}                 one of them

@@ -32,6 +32,25 @@ type Registrations interface {
 	Remove(ctx context.Context, aor, contact string, kick bool) ([]Removal, error)
 }
 
+// Live is what a running server alone can do.
+type Live interface {
+	Registrations
+
+	// Ping sends an OPTIONS to every contact of an address-of-record and waits for the
+	// answers as long as ctx lasts. Contacts that do not answer are no error of Ping;
+	// store.ErrNotFound is where there are no contacts.
+	Ping(ctx context.Context, aor string) ([]Pong, error)
+}
+
+// Pong is a contact's answer to an OPTIONS.
+type Pong struct {
+	Registration
+	Status int     `json:"status,omitempty"` // of its final response, 0 for none
+	Reason string  `json:"reason,omitempty"`
+	RTT    float64 `json:"rtt_ms,omitempty"`
+	Error  string  `json:"error,omitempty"` // why there is none
+}
+
 // Page is a part of a list.
 type Page struct {
 	Registrations []Registration `json:"registrations"`

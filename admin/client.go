@@ -20,7 +20,7 @@ type Client struct {
 	http *http.Client
 }
 
-var _ Registrations = (*Client)(nil)
+var _ Live = (*Client)(nil)
 
 // dialTimeout bounds how long a server is waited for that takes no connection.
 const dialTimeout = 5 * time.Second
@@ -94,6 +94,23 @@ func (c *Client) Remove(ctx context.Context, aor, contact string, kick bool) ([]
 	err := c.call(ctx, http.MethodDelete, "/registrations/"+url.PathEscape(aor), v, nil, &reply)
 	return reply.Removed, err
 }
+
+// Ping implements [Live], within the time that is left to ctx, or else that of the server.
+func (c *Client) Ping(ctx context.Context, aor string) ([]Pong, error) {
+	v := url.Values{}
+	if until, ok := ctx.Deadline(); ok {
+		v.Set("timeout", time.Until(until).String())
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(context.WithoutCancel(ctx), until.Add(answerTime))
+		defer cancel()
+	}
+	var reply pingReply
+	err := c.call(ctx, http.MethodPost, "/registrations/"+url.PathEscape(aor)+"/ping", v, nil, &reply)
+	return reply.Pings, err
+}
+
+// answerTime is how much longer than its pings a server's answer may take.
+const answerTime = 5 * time.Second
 
 // call sends a request with a JSON body, unless that is nil, and reads the answer into reply.
 func (c *Client) call(ctx context.Context, method, path string, v url.Values, body, reply any) error {

@@ -1,7 +1,10 @@
 package admin
 
 import (
+	"context"
+	"fmt"
 	"net/http"
+	"time"
 )
 
 // routeRegistrations serves the registrations.
@@ -45,6 +48,36 @@ func (s *Server) routeRegistrations(mux *http.ServeMux) {
 		removed, err := regs.Remove(r.Context(), r.PathValue("aor"), v.Get("contact"), kick)
 		s.reply(w, r, removalReply{removed}, err)
 	})
+	if live, ok := regs.(Live); ok {
+		mux.HandleFunc("POST /registrations/{aor}/ping", s.ping(live))
+	}
+}
+
+// How long a ping waits for answers: where the request does not say, and at most.
+const (
+	pingTime    = 5 * time.Second
+	maxPingTime = 32 * time.Second // 64*T1, when the transactions give up
+)
+
+func (s *Server) ping(live Live) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		wait := pingTime
+		if text := r.URL.Query().Get("timeout"); text != "" {
+			var err error
+			if wait, err = time.ParseDuration(text); err != nil || wait <= 0 || wait > maxPingTime {
+				s.fail(w, r, BadRequest(fmt.Errorf("timeout: expects a duration up to %v, not %q", maxPingTime, text)))
+				return
+			}
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), wait)
+		defer cancel()
+		pongs, err := live.Ping(ctx, r.PathValue("aor"))
+		s.reply(w, r, pingReply{pongs}, err)
+	}
+}
+
+type pingReply struct {
+	Pings []Pong `json:"pings"`
 }
 
 type countReply struct {

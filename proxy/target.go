@@ -145,6 +145,13 @@ func (p *Proxy) storeFailed(c *responseContext, aor string, err error) {
 	c.reject(&replyError{status: 503, edit: func(m *sip.Message) { m.Append(sip.HRetryAfter, "5") }})
 }
 
+// Way returns how a request gets to a binding's contact now: its Request-URI and the flow. ok is
+// false where there is no way, or a connection would have to be opened first.
+func (p *Proxy) Way(b *store.Binding) (uri string, f sip.Flow, ok bool) {
+	t, ok := p.bindingTarget(b)
+	return t.uri, t.hop.flow, ok && t.hop.flow.Transport != 0
+}
+
 // bindingTarget makes a target of a binding. ok is false where nothing reaches it any more.
 func (p *Proxy) bindingTarget(b *store.Binding) (t target, ok bool) {
 	contact, err := sip.ParseURI(b.Contact)

@@ -115,3 +115,17 @@ func (p *phone) closed() {
 		p.t.Errorf("expects the end of the connection, not %s", m.Bytes())
 	}
 }
+
+// answer responds to a request.
+func (p *phone) answer(req *sip.Message, status int, headers string) {
+	p.t.Helper()
+	m := sip.NewResponse(req, status, "", p.user)
+	for line := range strings.Lines(headers) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		m.AppendNamed(name, value)
+	}
+	m.EnsureContentLength()
+	if _, err := p.conn.Write(m.Bytes()); err != nil {
+		p.t.Fatal(err)
+	}
+}

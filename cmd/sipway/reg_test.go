@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -133,4 +134,43 @@ func TestRemoveOffline(t *testing.T) {
 	c.expect(exitOK, "1\n", "", "reg", "list", "--count", "--store", "sqlite:sipway.db")
 	c.expect(exitOK, "removed", "", "reg", "rm", "alice")
 	c.expect(exitNotFound, "alice@localhost is not registered", "", "reg", "rm", "alice")
+}
+
+// A ping goes to the user that each contact names, over its own flow, and says who answers.
+func TestPing(t *testing.T) {
+	l := newLab(t)
+	desk, soft, silent := dial(t, "udp", l.udp, "alice"), dial(t, "tcp", l.tcp, "alice"), dial(t, "tcp", l.tcp, "bob")
+	for _, p := range []*phone{desk, soft, silent} {
+		p.register(600)
+	}
+	answers := make(chan string, 2)
+	for p, status := range map[*phone]int{desk: 200, soft: 486} {
+		go func() {
+			m, err := p.read()
+			if err != nil {
+				answers <- err.Error()
+				return
+			}
+			p.answer(m, status, "")
+			answers <- string(m.Method()) + " " + m.RequestURI()
+		}()
+	}
+	out := l.expect(exitOK, "200 OK", "", "reg", "ping", "alice@a.test")
+	if lines := strings.Split(out, "\n"); len(lines) != 4 || !strings.Contains(lines[2], "486 Busy Here") || !strings.Contains(lines[2], " ms ") {
+		t.Errorf("\n%s", out)
+	}
+	got := []string{<-answers, <-answers}
+	slices.Sort(got)
+	want := []string{"OPTIONS " + desk.contact(), "OPTIONS " + soft.contact()}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+
+	code, out, note := l.run("", "reg", "ping", "bob", "--timeout", "50ms", "--json")
+	if code != exitFailure || !strings.Contains(out, `"error":"no answer"`) || !strings.Contains(note, "not all contacts answered") {
+		t.Errorf("%d %s%s", code, out, note)
+	}
+	l.expect(exitNotFound, "carol@a.test is not registered", "", "reg", "ping", "carol")
+	l.expect(exitUsage, "timeout: expects a duration up to", "", "reg", "ping", "bob", "--timeout", "10m")
 }

@@ -23,11 +23,23 @@ type settings struct {
 	keys map[string]string // name of a flag -> key that it overrides
 }
 
-// newSettings adds --config to the command, and --store, which all commands have that need one.
+// newSettings adds --config to the command, and --store.
 func (a *app) newSettings(cmd *cobra.Command) *settings {
+	s := a.configSettings(cmd)
+	s.override(cmd, "store", "store", "store, sqlite:FILE or memory:")
+	return s
+}
+
+// serverSettings adds --config and --admin to a command that only the server can do.
+func (a *app) serverSettings(cmd *cobra.Command) *settings {
+	s := a.configSettings(cmd)
+	s.admin(cmd)
+	return s
+}
+
+func (a *app) configSettings(cmd *cobra.Command) *settings {
 	s := &settings{app: a, keys: map[string]string{}}
 	cmd.Flags().StringVarP(&s.file, "config", "c", "", "configuration file (environment: SIPWAY_CONFIG)")
-	s.override(cmd, "store", "store", "store, sqlite:FILE or memory:")
 	return s
 }
 
@@ -158,6 +170,19 @@ func (s *settings) withRegistrations(cmd *cobra.Command, f func(*config.Config, 
 		}
 	}
 	return withStore(cmd.Context(), cfg, false, func(st store.Store) error { return f(cfg, admin.Offline{Store: st}) })
+}
+
+// withServer runs f with the running server.
+func (s *settings) withServer(cmd *cobra.Command, f func(*config.Config, *admin.Client) error) error {
+	cfg, err := s.load(cmd)
+	if err != nil {
+		return err
+	}
+	c, err := s.client(cfg)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(cfg, c), c.Close())
 }
 
 // inMemory reports whether nobody but the server itself sees its store.
