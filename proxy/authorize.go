@@ -35,6 +35,7 @@ func (p *Proxy) authorize(c *responseContext, then func()) {
 	}
 	aor := p.aor(&from)
 	if p.Auth.Bound(r.flow, aor) {
+		r.aor = aor
 		then()
 		return
 	}
@@ -49,6 +50,7 @@ func (p *Proxy) authorize(c *responseContext, then func()) {
 		case d.AOR() != aor:
 			c.reject(refuse(403, "From Is Not the Authenticated User"))
 		default:
+			r.aor = aor
 			dropCredentials(r, realm)
 			then()
 		}

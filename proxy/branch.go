@@ -173,10 +173,12 @@ func (b *branch) expire() {
 // Error hears that no response will come: a time-out counts as 408, a transport error as
 // 503 (RFC 3261 §16.9), or as 480 where a registered client has gone.
 func (b *branch) Error(_ *transaction.Client, err error) {
-	if errors.Is(err, transaction.ErrTimeout) {
+	if errors.Is(err, transaction.ErrTimeout) && !(b.context.inDialog && b.target.hop.registered) {
 		b.fail(408)
 		return
 	}
+	// Within a dialog a flow that carries nothing counts as lost: a 408 would end the
+	// dialog (RFC 3261 §12.2.1.2), which may go on over the client's next one.
 	b.unreachable()
 }
 

@@ -24,8 +24,9 @@ type responseContext struct {
 	request request
 
 	// home says that the Request-URI is one of ours, so that targets may be added (RFC 3261
-	// §16.5). It and the disposition are set before forward.
+	// §16.5). What is set beside it is so before forward.
 	home        bool
+	inDialog    bool
 	disposition disposition
 	merge       mergeKey // in the proxy's index until the last branch has ended
 	counted     bool     // among the proxy's calls until then
@@ -69,6 +70,7 @@ func (c *responseContext) forward(targets []target) {
 		c.reject(err)
 		return
 	}
+	c.inDialog = c.request.inDialog
 	c.set.begin(targets, &c.disposition)
 	due := c.due()
 	c.mu.Unlock()

@@ -25,7 +25,7 @@ func (p *Proxy) forwarded(r *request, to sip.Flow, t *target, breadth int, sole 
 		m.Set(sip.HMaxBreadth, strconv.Itoa(breadth))
 	}
 	if recordRoutes(m.Method()) {
-		m.Prepend(sip.HRecordRoute, p.recordRoute(r.flow, to)) // step 4
+		m.Prepend(sip.HRecordRoute, p.recordRoute(r, to, &t.hop)) // step 4
 	}
 	if t.path != "" {
 		m.Prepend(sip.HRoute, t.path)
@@ -53,17 +53,22 @@ func recordRoutes(m sip.Method) bool {
 
 // recordRoute returns two values, one for either side of the dialog: each side reaches us
 // by its own transport, and the token behind the other's value names the flow to it.
-func (p *Proxy) recordRoute(from, to sip.Flow) string {
-	b := make([]byte, 0, 256)
-	b = p.appendRoute(b, to)
+func (p *Proxy) recordRoute(r *request, to sip.Flow, next *hop) string {
+	owner := next.owner
+	if b := next.client; b != nil {
+		owner = p.tokens.owner(b.AOR, clientID(b))
+	}
+	b := make([]byte, 0, 320)
+	b = p.appendRoute(b, route{to, owner})
 	b = append(b, ", "...)
-	return string(p.appendRoute(b, from))
+	return string(p.appendRoute(b, route{r.flow, r.owner}))
 }
 
-func (p *Proxy) appendRoute(b []byte, f sip.Flow) []byte {
+func (p *Proxy) appendRoute(b []byte, rt route) []byte {
+	f := rt.flow
 	host, port := p.SentBy(f)
 	b = append(b, "<sip:"...)
-	b = p.tokens.encode(b, f)
+	b = p.tokens.encode(b, rt)
 	b = append(append(b, '@'), host...)
 	if port != 0 {
 		b = strconv.AppendUint(append(b, ':'), uint64(port), 10)

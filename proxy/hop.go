@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/store"
 )
 
 // hop is the next element on a request's way: a flow that is there, or a URI to find one
@@ -17,6 +18,10 @@ type hop struct {
 	// registered says that a client of ours is behind it: when it can't be reached, the
 	// user is unavailable and not the service.
 	registered bool
+
+	// client is the binding that the hop was made of, owner whose it is within a dialog.
+	client *store.Binding
+	owner  owner
 }
 
 // Locator finds the servers that a URI leads to, and knows which of them failed lately.

@@ -115,10 +115,10 @@ func (p *Proxy) rewriteURI(r *request, bindings []store.Binding) {
 	}
 }
 
-// isLost reports whether a request is for a browser's contact and no route leads there: the
-// client has written none, or what the route names has closed since.
+// isLost reports whether a request is for a browser's contact and no route leads there, as
+// the client has written none. Where one did and has gone, its token says whose it was.
 func (p *Proxy) isLost(r *request) bool {
-	return unreachable(r.uri.Host) && r.uri.IsSIP() && !r.msg.Has(sip.HRoute) && (r.next == nil || r.next.gone)
+	return unreachable(r.uri.Host) && r.uri.IsSIP() && !r.routed()
 }
 
 // toContact forwards a request to a browser's contact over the flow that it is bound over
@@ -154,27 +154,15 @@ func (p *Proxy) contactTarget(bindings []store.Binding, u *sip.URI) (t target, o
 	return t, false
 }
 
-// ackToInstance does for an ACK what toGRUU and toContact do for other requests within a
-// dialog, as far as memory knows the bindings.
+// ackToInstance does for an ACK what toGRUU does for other requests within a dialog, as far
+// as memory knows the bindings.
 func (p *Proxy) ackToInstance(r *request) {
-	gruu := p.isGRUU(&r.uri)
-	if r.next == nil || !gruu && !p.isLost(r) {
+	if r.next == nil || !p.isGRUU(&r.uri) {
 		return
 	}
-	if gruu {
-		aor, of, ok := p.Locations.GRUU(&r.uri)
-		if bindings, known := p.Locations.Lookup(aor); ok && known {
-			bindings, _ = of(bindings)
-			p.rewriteURI(r, bindings)
-		}
-	}
-	if !p.isLost(r) {
-		return
-	}
-	if aor, ok := p.Locations.LookupContact(&r.uri); ok {
-		bindings, _ := p.Locations.Lookup(aor)
-		if t, ok := p.contactTarget(bindings, &r.uri); ok && t.hop.flow.Transport != 0 {
-			r.next = &t.hop
-		}
+	aor, of, ok := p.Locations.GRUU(&r.uri)
+	if bindings, known := p.Locations.Lookup(aor); ok && known {
+		bindings, _ = of(bindings)
+		p.rewriteURI(r, bindings)
 	}
 }

@@ -147,7 +147,7 @@ func TestGRUUOfRebooted(t *testing.T) {
 func TestGRUUInDialog(t *testing.T) {
 	for _, uri := range []string{"sip:temp-i@example.test;gr", "sip:bob@example.test;gr=i"} {
 		run(t, func(w *world) {
-			route := string(w.proxy.appendRoute(nil, bobWS))
+			route := string(w.proxy.appendRoute(nil, route{flow: bobWS}))
 			w.bindInstance("bob", "sip:two@b.invalid", bobTab, "i", 2, 0)
 			w.bindInstance("bob", "sip:one@b.invalid", bobWS, "i", 1, 60)
 			w.receive(daveUDP, inDialog("ACK", uri, viaUDP, route))
@@ -159,38 +159,34 @@ func TestGRUUInDialog(t *testing.T) {
 	}
 	// One that has ended meanwhile is left as it is: the route is good still.
 	run(t, func(w *world) {
-		w.receive(daveUDP, inDialog("INFO", "sip:temp-i@example.test;gr", viaUDP, string(w.proxy.appendRoute(nil, bobWS))))
+		w.receive(daveUDP, inDialog("INFO", "sip:temp-i@example.test;gr", viaUDP, string(w.proxy.appendRoute(nil, route{flow: bobWS}))))
 		w.respond(bobWS, w.next(bobWS, "INFO sip:temp-i@example.test;gr SIP/2.0"), 200)
 		w.next(daveUDP, "SIP/2.0 200")
 	})
 }
 
-// A dialog outlives the browser's connection: what its route names has closed, and the GRUU,
-// or the contact, which stays the same, tells where the browser is now.
+// A dialog outlives the browser's connection: what its route names has closed, and its token,
+// or the GRUU, tells whose it was.
 func TestDialogOutlivesConnection(t *testing.T) {
 	for _, uri := range []string{"sip:bob@example.test;gr=i", "sip:one@b.invalid;transport=ws", "sip:one@B.invalid;transport=ws;ob"} {
-		run(t, func(w *world) {
-			route := string(w.proxy.appendRoute(nil, bobWS))
-			w.closeFlow(bobWS)
-			w.bindInstance("bob", "sip:one@b.invalid;transport=ws", bobTab, "i", 1, 0)
-			w.contacts = map[string]string{"one": "bob@example.test"}
-			w.receive(daveUDP, inDialog("BYE", uri, viaUDP, route))
-			m := w.next(bobTab, "BYE sip:one@")
-			if m.Has(sip.HRoute) {
-				t.Error("Route left")
-			}
-			w.respond(bobTab, m, 200)
-			w.next(daveUDP, "SIP/2.0 200")
-		})
+		for _, method := range []string{"BYE", "ACK"} {
+			run(t, func(w *world) {
+				to := w.proxy.tokens.owner("bob@example.test", "i")
+				routes := string(w.proxy.appendRoute(nil, route{bobWS, to}))
+				w.closeFlow(bobWS)
+				w.bindInstance("bob", "sip:one@b.invalid;transport=ws", bobTab, "i", 1, 0)
+				w.receive(daveUDP, inDialog(method, uri, viaUDP, routes))
+				m := w.next(bobTab, method+" sip:one@")
+				if m.Has(sip.HRoute) {
+					t.Error("Route left")
+				}
+				if method == "BYE" {
+					w.respond(bobTab, m, 200)
+					w.next(daveUDP, "SIP/2.0 200")
+				}
+			})
+		}
 	}
-	run(t, func(w *world) {
-		route := string(w.proxy.appendRoute(nil, bobWS))
-		w.closeFlow(bobWS)
-		w.bindInstance("bob", "sip:one@b.invalid", bobTab, "i", 1, 0)
-		w.contacts = map[string]string{"one": "bob@example.test"}
-		w.receive(daveUDP, inDialog("ACK", "sip:one@b.invalid", viaUDP, route))
-		w.next(bobTab, "ACK sip:one@b.invalid")
-	})
 }
 
 // A request to a browser's contact without a Route goes where that is bound now; to one that

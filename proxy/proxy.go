@@ -152,7 +152,7 @@ func New(cfg Config, services Services) *Proxy {
 	p := &Proxy{
 		Config: cfg, Services: services,
 		domains:  make(map[string]bool, len(cfg.Domains)),
-		tokens:   newTokenCoder(cfg.Key),
+		tokens:   newTokenCoder(cfg.Key, strings.ToLower(cfg.Domains[0])),
 		loopSeed: maphash.MakeSeed(),
 		numbers:  make(map[string]bool, len(cfg.Emergency)),
 	}
@@ -225,6 +225,9 @@ type request struct {
 	inDialog bool // it has a To tag and took a route that we gave out
 	next     *hop // where that route says it goes
 	popped   int  // own Routes taken off
+
+	aor   string // of the sender, where it was authenticated
+	owner owner  // the sender, for the token of its flow
 }
 
 // editable returns the request for an edit, a copy of its own from the first one on.

@@ -422,7 +422,7 @@ func TestStoreAsked(t *testing.T) {
 // A dialog whose browser has gone is answered with 480, which does not end a JsSIP call.
 func TestDialogFlowGone(t *testing.T) {
 	run(t, func(w *world) {
-		route := string(w.proxy.appendRoute(nil, bobWS)) + ", " + string(w.proxy.appendRoute(nil, aliceWS))
+		route := string(w.proxy.appendRoute(nil, route{flow: bobWS})) + ", " + string(w.proxy.appendRoute(nil, route{flow: aliceWS}))
 		w.closeFlow(aliceWS)
 		w.receive(bobWS, inDialog("INFO", "sip:x@a.invalid;transport=ws", viaWS, route))
 		w.next(bobWS, "SIP/2.0 480")
@@ -434,7 +434,7 @@ func TestDialogFlowGone(t *testing.T) {
 // hop that is one gets its own URI there (§16.6 step 6).
 func TestStrictRouters(t *testing.T) {
 	run(t, func(w *world) {
-		own := strings.Trim(string(w.proxy.appendRoute(nil, aliceWS)), "<>")
+		own := strings.Trim(string(w.proxy.appendRoute(nil, route{flow: aliceWS})), "<>")
 		text := inDialog("INFO", own, viaUDP, "<sip:x@a.invalid;transport=ws>")
 		w.receive(daveUDP, text)
 		m := w.next(aliceWS, "INFO sip:x@a.invalid;transport=ws SIP/2.0")
@@ -452,16 +452,24 @@ func TestStrictRouters(t *testing.T) {
 	})
 }
 
-// A token names the flow and nothing else is accepted for it.
+// A token names the flow and its owner, and nothing else is accepted for it.
 func TestToken(t *testing.T) {
-	coder := newTokenCoder([]byte("key"))
+	coder := newTokenCoder([]byte("key"), "example.test")
 	v6 := sip.Flow{Transport: sip.UDP, Local: netip.MustParseAddrPort("[2001:db8::1]:5060"), Remote: netip.MustParseAddrPort("[2001:db8::2]:9")}
-	for _, f := range []sip.Flow{daveUDP, v6, {Transport: sip.WS, ID: 77}, {Transport: sip.TCP, ID: 1 << 63}} {
-		token := string(coder.encode(nil, f))
-		if got, ok := coder.decode(token); !ok || got != f {
-			t.Errorf("%v became %v, %v", f, got, ok)
+	long := strings.Repeat("x", maxAOR) + "@example.test"
+	for _, r := range []route{
+		{flow: daveUDP}, {flow: v6}, {flow: sip.Flow{Transport: sip.WS, ID: 77}}, {flow: sip.Flow{Transport: sip.TCP, ID: 1 << 63}},
+		{sip.Flow{Transport: sip.WS, ID: 77}, coder.owner("a@example.test", "")},
+		{v6, coder.owner("alice@other.test", "urn:uuid:1")}, {v6, coder.owner(long, "urn:uuid:1")},
+	} {
+		token := string(coder.encode(nil, r))
+		if got, ok := coder.decode(token); !ok || got != r {
+			t.Errorf("%v became %v, %v", r, got, ok)
 		}
-		if _, ok := newTokenCoder([]byte("other")).decode(token); ok {
+		if raw, _ := tokenEncoding.DecodeString(token); r.owner.aor != "" && strings.Contains(string(raw), r.owner.aor[:5]) {
+			t.Errorf("%v can be read in its token", r.owner)
+		}
+		if _, ok := newTokenCoder([]byte("other"), "example.test").decode(token); ok {
 			t.Error("a token signed with another key was accepted")
 		}
 		for i := range token {
@@ -470,6 +478,10 @@ func TestToken(t *testing.T) {
 				t.Errorf("forged token %q of %q was accepted", forged, token)
 			}
 		}
+	}
+	r := route{flow: daveUDP, owner: coder.owner("x"+long, "")}
+	if got, ok := coder.decode(string(coder.encode(nil, r))); !ok || got != (route{flow: daveUDP}) {
+		t.Errorf("a token for too long an AOR became %v, %v", got, ok)
 	}
 }
 

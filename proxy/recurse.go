@@ -1,10 +1,10 @@
 package proxy
 
 import (
-	"context"
 	"sync"
 
 	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/store"
 )
 
 // Recursion says which contacts of a redirection are tried in the place of the branch that
@@ -75,7 +75,8 @@ func (r *redirection) follow(value string) bool {
 		r.mu.Lock()
 		r.open++
 		r.mu.Unlock()
-		p.bindings(p.aor(&u), func(targets []target) {
+		p.bindingsOf(p.aor(&u), func(bindings []store.Binding) {
+			targets := p.targetsOf(bindings)
 			for i := range targets {
 				targets[i].rank = rank
 			}
@@ -114,20 +115,4 @@ func (r *redirection) resolved(targets []target) {
 	}
 	c.failed(r.branch, m)
 	c.release(nil)
-}
-
-// bindings calls then with the targets that an AOR of ours has now, none where it has none
-// or the location service fails.
-func (p *Proxy) bindings(aor string, then func([]target)) {
-	if bindings, known := p.Locations.Lookup(aor); known {
-		then(p.targetsOf(bindings))
-		return
-	}
-	p.waiting(func(ctx context.Context) {
-		bindings, err := p.Locations.LookupStore(ctx, aor)
-		if err != nil {
-			p.Logger.Warn("location service failed", "aor", aor, "error", err)
-		}
-		then(p.targetsOf(bindings))
-	})
 }

@@ -17,25 +17,29 @@ func (p *Proxy) preprocess(r *request) error {
 	}
 	p.stripMaddr(r)
 
-	var last sip.Flow
+	var last route
 	for {
-		flow, own, err := p.popOwnRoute(r)
+		own, is, err := p.popOwnRoute(r)
 		if err != nil {
 			return err
 		}
-		if !own {
+		if !is {
 			break
 		}
 		r.popped++
-		if flow.Transport != 0 {
-			last = flow
+		if own.flow.Transport == 0 {
+			continue
 		}
+		if last.flow.Transport == 0 {
+			r.owner = own.owner // the first of ours names the way to the sender
+		}
+		last = own
 	}
-	if last.Transport == 0 {
+	if last.flow.Transport == 0 {
 		return nil
 	}
 	r.inDialog = r.msg.ToTag() != ""
-	if r.popped == 1 && last.Transport == r.flow.Transport && sameFlow(last, r.flow) {
+	if r.popped == 1 && last.flow.Transport == r.flow.Transport && sameFlow(last.flow, r.flow) {
 		// RFC 5626 §5.3.1: the sender's own flow, so the request goes out, and where to
 		// is not in the token.
 		return nil
@@ -46,34 +50,34 @@ func (p *Proxy) preprocess(r *request) error {
 
 // ownRoute reports whether a URI is one that we put into a Record-Route, or addresses one
 // of our listeners: a Route that a client was configured with. Of the former it returns
-// the flow.
-func (p *Proxy) ownRoute(u *sip.URI) (sip.Flow, bool) {
+// what its token says.
+func (p *Proxy) ownRoute(u *sip.URI) (route, bool) {
 	if !u.IsSIP() {
-		return sip.Flow{}, false
+		return route{}, false
 	}
 	if u.User == "" {
-		return sip.Flow{}, p.Local(u.Host, u.Port) || p.OwnDomain(u.Host)
+		return route{}, p.Local(u.Host, u.Port) || p.OwnDomain(u.Host)
 	}
 	// A token is known by its signature, whatever name or address stands beside it.
 	return p.tokens.decode(u.User)
 }
 
 // popOwnRoute removes the first Route if it is ours.
-func (p *Proxy) popOwnRoute(r *request) (flow sip.Flow, own bool, err error) {
-	for route, err := range r.msg.Addresses(sip.HRoute) {
+func (p *Proxy) popOwnRoute(r *request) (own route, is bool, err error) {
+	for a, err := range r.msg.Addresses(sip.HRoute) {
 		if err != nil {
-			return flow, false, refuse(400, "Bad Route")
+			return own, false, refuse(400, "Bad Route")
 		}
-		u, err := sip.ParseURI(route.URI)
+		u, err := sip.ParseURI(a.URI)
 		if err != nil {
-			return flow, false, refuse(400, "Bad Route")
+			return own, false, refuse(400, "Bad Route")
 		}
-		if flow, own = p.ownRoute(&u); own {
+		if own, is = p.ownRoute(&u); is {
 			r.editable().PopValue(sip.HRoute)
 		}
 		break
 	}
-	return flow, own, nil
+	return own, is, nil
 }
 
 // undoStrictRouting is for a request from a strict router, which put our Record-Route into
@@ -127,23 +131,33 @@ func sameFlow(a, b sip.Flow) bool {
 	return a.Remote == b.Remote
 }
 
-// dialogHop is where a request goes by the flow that its last own Route names.
-func (p *Proxy) dialogHop(f sip.Flow, uri *sip.URI, m *sip.Message) *hop {
-	if f.Transport.Reliable() {
-		if f, ok := p.Network.Flow(f.ID); ok {
-			return &hop{flow: f, registered: true}
+// dialogHop is where a request goes by what its last own Route says.
+func (p *Proxy) dialogHop(rt route, uri *sip.URI, m *sip.Message) *hop {
+	h := &hop{flow: rt.flow, registered: true, owner: rt.owner}
+	onward := m.Has(sip.HRoute)
+	if !rt.flow.Transport.Reliable() {
+		if present, ok := p.presentFlow(rt.owner, onward); ok && present.Transport == sip.UDP {
+			h.flow = present // what the NAT before the phone makes of it now
+		} else if !onward {
+			h.flow.Remote = contactOrSource(uri, rt.flow.Remote)
 		}
-		// The connection has gone. A peer with an address of its own may be called again,
-		// a browser may not.
-		if m.Has(sip.HRoute) || !unreachable(uri.Host) {
-			return nil
-		}
-		return &hop{gone: true}
+		return h
 	}
-	if !m.Has(sip.HRoute) {
-		f.Remote = contactOrSource(uri, f.Remote)
+	if f, ok := p.Network.Flow(rt.flow.ID); ok {
+		h.flow = f
+		return h
 	}
-	return &hop{flow: f, registered: true}
+	// The connection has gone. The client may have come back, over another one.
+	if present, ok := p.presentFlow(rt.owner, onward); ok {
+		h.flow = present
+		return h
+	}
+	// A peer with an address of its own may be called again, a browser may not.
+	if onward || !unreachable(uri.Host) {
+		return nil
+	}
+	h.flow, h.gone = sip.Flow{}, true
+	return h
 }
 
 // contactOrSource chooses where to send to a UDP client: to its contact where that has the

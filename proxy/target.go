@@ -28,9 +28,14 @@ type target struct {
 // forwarded to it.
 func (p *Proxy) findTargets(c *responseContext) {
 	r := &c.request
+	if recordRoutes(r.msg.Method()) {
+		r.owner = p.ownerOf(r)
+	}
 	switch {
 	case p.isGRUU(&r.uri):
 		p.toGRUU(c)
+	case r.next != nil && r.next.gone && r.next.owner.aor != "":
+		p.toOwner(c)
 	case p.isLost(r):
 		p.toContact(c)
 	default:
@@ -159,7 +164,7 @@ func (p *Proxy) bindingTarget(b *store.Binding) (t target, ok bool) {
 		return t, false
 	}
 	t = target{
-		uri: requestURI(b.Contact, &contact), path: b.Path, rank: rankOf(b.Q), hop: hop{registered: true},
+		uri: requestURI(b.Contact, &contact), path: b.Path, rank: rankOf(b.Q), hop: hop{registered: true, client: b},
 		instance: b.Instance, updated: b.Updated.UnixMilli(),
 	}
 	switch {
