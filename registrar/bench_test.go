@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sipway/sipway/auth"
 	"github.com/sipway/sipway/sip"
@@ -17,6 +18,7 @@ type lastSent struct{ b []byte }
 
 func (n *lastSent) Send(_ sip.Flow, b []byte) error { n.b = b; return nil }
 func (n *lastSent) Alive(sip.Flow) bool             { return true }
+func (n *lastSent) Probe(sip.Flow, time.Duration)   {}
 
 func (n *lastSent) Dial(context.Context, sip.Transport, netip.AddrPort) (sip.Flow, error) {
 	return sip.Flow{}, nil

@@ -30,7 +30,8 @@ type flowAORs struct {
 
 const longList = 16
 
-func (x *flowIndex) add(flow uint64, aor string) {
+// add notes the AOR for the flow, and reports whether it was not noted yet.
+func (x *flowIndex) add(flow uint64, aor string) (fresh bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	f := x.flows[flow]
@@ -39,7 +40,7 @@ func (x *flowIndex) add(flow uint64, aor string) {
 		x.flows[flow] = f
 	}
 	if f.has(aor) {
-		return
+		return false
 	}
 	aor = strings.Clone(aor) // it may be part of a message
 	f.list = append(f.list, aor)
@@ -52,6 +53,7 @@ func (x *flowIndex) add(flow uint64, aor string) {
 			f.set[a] = struct{}{}
 		}
 	}
+	return true
 }
 
 func (f *flowAORs) has(aor string) bool {
@@ -88,6 +90,7 @@ func (r *Registrar) Closed(f sip.Flow) {
 		return
 	}
 	if aors := r.index.take(f.ID); len(aors) > 0 {
+		r.noteLost(f, aors)
 		r.void(flowEnd{flow: f, aors: aors, forget: time.Now().Add(r.cfg.MaxExpires + r.cfg.Grace)})
 	}
 }

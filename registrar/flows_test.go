@@ -147,7 +147,8 @@ func TestRegisterRacesWithClosedTCP(t *testing.T) {
 
 type deadFlows struct{}
 
-func (deadFlows) Alive(sip.Flow) bool { return false }
+func (deadFlows) Alive(sip.Flow) bool           { return false }
+func (deadFlows) Probe(sip.Flow, time.Duration) {}
 
 // A user who is leaving removes the binding and closes the connection at once.
 func TestUnregisterThenClose(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sipway/sipway/auth"
 	"github.com/sipway/sipway/sip"
@@ -35,6 +36,14 @@ type network struct {
 	mu   sync.Mutex
 	dead map[uint64]bool
 	sent map[sip.Flow][]string
+
+	probes []probe
+}
+
+// probe is one call of Probe.
+type probe struct {
+	flow   uint64
+	within time.Duration
 }
 
 func newNetwork() *network {
@@ -59,6 +68,12 @@ func (n *network) Alive(f sip.Flow) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return !n.dead[f.ID]
+}
+
+func (n *network) Probe(f sip.Flow, within time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.probes = append(n.probes, probe{f.ID, within})
 }
 
 func (n *network) kill(f sip.Flow) {

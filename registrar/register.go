@@ -160,9 +160,9 @@ func (q *request) commit(ctx context.Context) {
 		return
 	}
 	f := q.tx.Flow()
-	bindsFlow := q.adds > 0 && f.ID != 0
+	bindsFlow, fresh := q.adds > 0 && f.ID != 0, false
 	if bindsFlow {
-		q.index.add(f.ID, q.update.AOR)
+		fresh = q.index.add(f.ID, q.update.AOR)
 	}
 	result, err := q.store.Register(ctx, q.update)
 	if errors.Is(err, store.ErrTooManyContacts) && q.dropUnreachable(ctx) {
@@ -186,6 +186,12 @@ func (q *request) commit(ctx context.Context) {
 	q.bindFlow(f, result.Bindings)
 	q.logDone(&result)
 	q.ok(q.reachable(result.Bindings))
+	if q.adds > 0 {
+		q.returns.came(f, q.update.AOR, result.Bindings, fresh)
+	}
+	if fresh {
+		q.probeOthers(f, result.Bindings)
+	}
 }
 
 // checkUser makes sure that a user exists who was registered by somebody else; one who was

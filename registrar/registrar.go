@@ -57,6 +57,15 @@ type Config struct {
 	// ask for them either.
 	AnyUser bool
 
+	// Park is how long it is remembered that a flow broke ([Registrar.Lost]); 2 s,
+	// negative: not at all.
+	Park time.Duration
+
+	// ProbeTimeout is how long a client may take to show that it is there when its
+	// successor seems to have registered (1 s), PingTimeout when another client of the same
+	// user has (10 s).
+	ProbeTimeout, PingTimeout time.Duration
+
 	// Node names this node among those that share the store. Epoch is different in every
 	// life of its process: the flows of another one are gone. 0 means the time of New.
 	Node  string
@@ -81,6 +90,9 @@ func (c *Config) setDefaults() {
 	c.MaxExpires = cmp.Or(c.MaxExpires, time.Hour)
 	c.Grace = cmp.Or(c.Grace, 5*time.Second)
 	c.MaxContacts = cmp.Or(c.MaxContacts, 20)
+	c.Park = cmp.Or(c.Park, 2*time.Second)
+	c.ProbeTimeout = cmp.Or(c.ProbeTimeout, time.Second)
+	c.PingTimeout = cmp.Or(c.PingTimeout, 10*time.Second)
 	c.Epoch = cmp.Or(c.Epoch, time.Now().UnixNano())
 	c.StoreTimeout = cmp.Or(c.StoreTimeout, 5*time.Second)
 	c.SweepInterval = cmp.Or(c.SweepInterval, 30*time.Second)
@@ -94,6 +106,9 @@ type Flows interface {
 	// Alive reports whether the flow can carry messages. It is false before anybody is
 	// told that the flow has closed, and never becomes true again.
 	Alive(f sip.Flow) bool
+	// Probe closes the flow unless its peer shows within the time that it is there. It
+	// returns at once.
+	Probe(f sip.Flow, within time.Duration)
 }
 
 // Registrar is a registrar and location service. It is safe for concurrent use.
@@ -111,6 +126,9 @@ type Registrar struct {
 
 	index flowIndex // which AORs were bound over which open flow
 	voids voidQueue
+
+	returns returns
+
 	tasks tasks
 	alarm alarm // of failures of the store
 
@@ -141,6 +159,7 @@ func New(cfg Config, st store.Store, a *auth.Authenticator, flows Flows) *Regist
 		r.domains[d], r.uris["sip:"+d] = d, d
 	}
 	r.index.flows = make(map[uint64]*flowAORs)
+	r.returns.init(cfg.Park)
 	r.tasks.init()
 	return r
 }

@@ -22,6 +22,7 @@ func (r *Registrar) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			r.returns.tidy(time.Now())
 			r.sweep(ctx)
 		}
 	}
