@@ -28,6 +28,7 @@ type responseContext struct {
 	home        bool
 	inDialog    bool
 	disposition disposition
+	parking     parking
 	merge       mergeKey // in the proxy's index until the last branch has ended
 	counted     bool     // among the proxy's calls until then
 
@@ -140,7 +141,7 @@ func (c *responseContext) release(none error) {
 func (c *responseContext) settle() {
 	due := c.due()
 	var best *sip.Message
-	if c.open == 0 && c.holds == 0 {
+	if c.open == 0 && (c.holds == 0 || c.closed) {
 		if !c.answered && len(c.branches) > 0 {
 			c.answered, c.closed = true, true
 			best = c.best()

@@ -34,6 +34,8 @@ type world struct {
 	wire     []packet
 	opened   map[uint64]sip.Flow
 	closed   map[uint64]bool
+	waiters  map[*func([]store.Binding)]string // AORs
+	lost     map[string]bool
 	probed   []sip.Flow
 	refused  map[netip.AddrPort]bool // Dial fails
 	told     []string                // what the locator was told
@@ -90,6 +92,8 @@ func newWorldFor(t testing.TB) *world {
 		closed:   make(map[uint64]bool),
 		refused:  make(map[netip.AddrPort]bool),
 		bindings: make(map[string][]store.Binding),
+		waiters:  make(map[*func([]store.Binding)]string),
+		lost:     make(map[string]bool),
 	}
 	w.layer = transaction.New(transaction.Config{}, w, w)
 	key := []byte("0123456789abcdef0123456789abcdef")
@@ -230,6 +234,19 @@ func (w *world) Locate(u *sip.URI) func(context.Context) (sip.Server, error) {
 
 func (w *world) Lookup(aor string) ([]store.Binding, bool) { return w.bindings[aor], !w.cold }
 
+func (w *world) Lost(aor string) bool { return w.lost[aor] }
+
+func (w *world) Await(aor string, bound func([]store.Binding)) func() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waiters[&bound] = aor
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.waiters, &bound)
+	}
+}
+
 func (w *world) LookupStore(_ context.Context, aor string) ([]store.Binding, error) {
 	if w.broken {
 		return nil, store.ErrUnavailable
@@ -267,6 +284,25 @@ func (w *world) open(f sip.Flow) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.opened[f.ID] = f
+}
+
+// comeBack has a user register over a flow while others may wait for that.
+func (w *world) comeBack(user, contact string, f sip.Flow) {
+	w.bind(user, contact, f)
+	aor := user + "@example.test"
+	bound := w.bindings[aor][len(w.bindings[aor])-1:]
+	w.mu.Lock()
+	var told []func([]store.Binding)
+	for waiter, of := range w.waiters {
+		if of == aor {
+			told = append(told, *waiter)
+		}
+	}
+	w.mu.Unlock()
+	for _, tell := range told {
+		tell(bound)
+	}
+	synctest.Wait()
 }
 
 // closeFlow closes a connection.

@@ -1,8 +1,11 @@
 package proxy
 
 import (
+	"net/netip"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/sipway/sipway/sip"
 )
@@ -29,5 +32,262 @@ func TestForkProbes(t *testing.T) {
 		w.respond(bobTab, two, 486)
 		w.next(bobTab, "ACK")
 		w.next(aliceWS, "SIP/2.0 486")
+	})
+}
+
+// bobNew is the connection of bob's page after it was loaded anew.
+var bobNew = wsFlow(10, 4010)
+
+const newContact = "sip:new@b.invalid;transport=ws"
+
+// parked runs a test of calls from alice to bob, who has come and gone. Nobody may be
+// waited for in the end.
+func parked(t *testing.T, f func(w *world)) {
+	t.Helper()
+	run(t, func(w *world) {
+		w.proxy.Park = 2 * time.Second
+		w.open(bobNew)
+		f(w)
+		w.wait(5 * time.Second)
+		if n := w.proxy.parked.Load(); n != 0 || len(w.waiters) != 0 {
+			t.Errorf("%d wait, of %d waiters", n, len(w.waiters))
+		}
+	})
+}
+
+// callBob has alice call bob, and returns when that was and the request's text.
+func (w *world) callBob() (began time.Time, text string) {
+	w.t.Helper()
+	text = newRequest("INVITE", "sip:bob@example.test", alice, viaWS)
+	w.receive(aliceWS, text)
+	w.next(aliceWS, "SIP/2.0 100")
+	return time.Now(), text
+}
+
+// breaks closes a connection of bob's.
+func (w *world) breaks(f sip.Flow) {
+	w.lost["bob@example.test"] = true
+	w.closeFlow(f)
+}
+
+// answersAfter expects a final response to alice, and when it comes.
+func (w *world) answersAfter(began time.Time, want time.Duration, status string) {
+	w.t.Helper()
+	if due := time.Until(began.Add(want)); due > 0 {
+		w.wait(due - time.Millisecond)
+		w.expectNothing()
+		w.wait(time.Millisecond)
+	}
+	w.next(aliceWS, "SIP/2.0 "+status)
+	if took := time.Since(began); took != want {
+		w.t.Errorf("%s after %v, want %v", status, took, want)
+	}
+}
+
+// The page is back within the time, and is called.
+func TestParkedUntilReturn(t *testing.T) {
+	parked(t, func(w *world) {
+		w.lost["bob@example.test"] = true
+		began, _ := w.callBob()
+		w.wait(1999 * time.Millisecond)
+		w.comeBack("bob", newContact, bobNew)
+		w.respond(bobNew, w.next(bobNew, "INVITE "+newContact), 486)
+		w.next(bobNew, "ACK")
+		w.answersAfter(began, 1999*time.Millisecond, "486")
+	})
+}
+
+// Nobody comes back, and the caller knows within the time.
+func TestParkedInVain(t *testing.T) {
+	parked(t, func(w *world) {
+		w.lost["bob@example.test"] = true
+		began, _ := w.callBob()
+		w.answersAfter(began, 2*time.Second, "480")
+		w.comeBack("bob", newContact, bobNew) // too late
+	})
+}
+
+// Who was not there before is not waited for, nor is a request worth it that nobody sees.
+func TestNotParked(t *testing.T) {
+	parked(t, func(w *world) {
+		began := time.Now()
+		w.receive(aliceWS, newRequest("INVITE", "sip:bob@example.test", alice, viaWS))
+		w.answersAfter(began, 0, "480")
+		w.lost["bob@example.test"] = true
+		w.receive(aliceWS, newRequest("OPTIONS", "sip:bob@example.test", alice, viaWS))
+		w.answersAfter(began, 0, "480")
+	})
+}
+
+// More than may wait don't wait.
+func TestParkedAreBounded(t *testing.T) {
+	parked(t, func(w *world) {
+		w.lost["bob@example.test"] = true
+		w.proxy.parked.Store(maxParked)
+		began, _ := w.callBob()
+		w.answersAfter(began, 0, "480")
+		w.proxy.parked.Store(0)
+	})
+}
+
+func TestParkedMessage(t *testing.T) {
+	parked(t, func(w *world) {
+		w.lost["bob@example.test"] = true
+		w.receive(aliceWS, newRequest("MESSAGE", "sip:bob@example.test", alice, viaWS))
+		w.wait(time.Second)
+		w.expectNothing() // RFC 4320 §4.1: no 100
+		w.comeBack("bob", newContact, bobNew)
+		w.respond(bobNew, w.next(bobNew, "MESSAGE "+newContact), 200)
+		w.next(aliceWS, "SIP/2.0 200")
+	})
+}
+
+// The caller gives up, by CANCEL or by leaving: it is over at once, and a page that comes
+// back later does not ring.
+func TestParkedAndCancelled(t *testing.T) {
+	parked(t, func(w *world) {
+		w.lost["bob@example.test"] = true
+		began, text := w.callBob()
+		w.wait(time.Second)
+		w.receive(aliceWS, strings.NewReplacer("INVITE sip", "CANCEL sip", "1 INVITE", "1 CANCEL").Replace(text))
+		w.next(aliceWS, "SIP/2.0 200")
+		w.answersAfter(began, time.Second, "487")
+		w.comeBack("bob", newContact, bobNew)
+	})
+	parked(t, func(w *world) {
+		w.lost["bob@example.test"] = true
+		w.callBob()
+		w.closeFlow(aliceWS)
+		w.comeBack("bob", newContact, bobNew)
+	})
+}
+
+// While bob's desk rings his page is loaded anew: it rings too, with all that follows.
+func TestLateFork(t *testing.T) {
+	parked(t, func(w *world) {
+		w.bind("bob", "sip:page@b.invalid;transport=ws", bobWS)
+		w.bind("bob", "sip:desk@b.invalid;transport=ws", bobTab)
+		w.callBob()
+		w.respond(bobWS, w.next(bobWS, "INVITE"), 180)
+		w.next(aliceWS, "SIP/2.0 180")
+		desk := w.next(bobTab, "INVITE")
+		w.respond(bobTab, desk, 180)
+		w.next(aliceWS, "SIP/2.0 180")
+		w.wait(20 * time.Second)
+		w.breaks(bobWS)
+		w.wait(1500 * time.Millisecond)
+		w.comeBack("bob", newContact, bobNew)
+		page := w.next(bobNew, "INVITE "+newContact)
+		if n := len(slices.Collect(page.Lines(sip.HRecordRoute))); n != 1 {
+			t.Errorf("%d lines of Record-Route", n)
+		}
+		w.respond(bobNew, page, 180)
+		w.next(aliceWS, "SIP/2.0 180")
+		w.comeBack("bob", newContact, bobNew) // a refresh rings nothing
+		w.respond(bobTab, desk, 200)
+		w.next(aliceWS, "SIP/2.0 200")
+		w.respond(bobNew, w.next(bobNew, "CANCEL"), 200)
+		w.respond(bobNew, page, 487)
+		w.next(bobNew, "ACK")
+	})
+}
+
+// Bob's page breaks while it rings beside his desk; the desk declines. How long is the page
+// waited for?
+func TestParkedBesideOthers(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		status int
+		back   time.Duration // after the break; 0: never
+		want   time.Duration
+		answer string
+	}{
+		{"busy, nobody comes back", 486, 0, 2 * time.Second, "486"},
+		{"busy, and so is who comes back", 486, time.Second, time.Second, "486"},
+		{"declined for all", 603, 0, 0, "603"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			parked(t, func(w *world) {
+				w.bind("bob", "sip:page@b.invalid;transport=ws", bobWS)
+				w.bind("bob", "sip:desk@b.invalid;transport=ws", bobTab)
+				w.callBob()
+				w.respond(bobWS, w.next(bobWS, "INVITE"), 180)
+				w.next(aliceWS, "SIP/2.0 180")
+				w.wait(20 * time.Second)
+				w.breaks(bobWS)
+				began := time.Now()
+				w.respond(bobTab, w.next(bobTab, "INVITE"), test.status)
+				w.next(bobTab, "ACK")
+				if test.back > 0 {
+					w.wait(test.back)
+					w.comeBack("bob", newContact, bobNew)
+					w.respond(bobNew, w.next(bobNew, "INVITE"), 486)
+					w.next(bobNew, "ACK")
+				}
+				w.answersAfter(began, test.want, test.answer)
+			})
+		})
+	}
+}
+
+// A client is found dead by a probe, one second after the INVITE: together that and the wait
+// for its successor last no longer than the wait alone.
+func TestParkedAfterProbe(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		back   time.Duration // when the successor registers; 0: never
+		rings  time.Duration // when it is called
+		want   time.Duration
+		answer string
+	}{
+		{"nobody comes back", 0, 0, 2 * time.Second, "480"},
+		{"back before the probe says that the other is dead", 300 * time.Millisecond, time.Second, time.Second, "486"},
+		{"back after it", 1500 * time.Millisecond, 1500 * time.Millisecond, 1500 * time.Millisecond, "486"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			parked(t, func(w *world) {
+				w.bind("bob", "sip:ghost@b.invalid;transport=ws", bobWS)
+				began, _ := w.callBob()
+				w.next(bobWS, "INVITE")
+				time.AfterFunc(time.Second, func() { w.breaks(bobWS) })
+				if test.back > 0 {
+					w.wait(test.back)
+					w.comeBack("bob", newContact, bobNew)
+					w.wait(test.rings - test.back)
+					w.respond(bobNew, w.next(bobNew, "INVITE"), 486)
+					w.next(bobNew, "ACK")
+				}
+				w.answersAfter(began, test.want, test.answer)
+			})
+		})
+	}
+}
+
+// A client whose connection broke before the call, beside another one that is there: both
+// ring, the first as soon as it is back.
+func TestParkedAtFirst(t *testing.T) {
+	parked(t, func(w *world) {
+		w.bind("bob", "sip:desk@b.invalid;transport=ws", bobTab)
+		w.lost["bob@example.test"] = true
+		began, _ := w.callBob()
+		desk := w.next(bobTab, "INVITE") // at once
+		w.wait(time.Second)
+		w.comeBack("bob", newContact, bobNew)
+		w.respond(bobNew, w.next(bobNew, "INVITE"), 486)
+		w.next(bobNew, "ACK")
+		w.respond(bobTab, desk, 404)
+		w.next(bobTab, "ACK")
+		w.answersAfter(began, time.Second, "486")
+	})
+}
+
+// A phone that can't be connected to is switched off, not on its way back.
+func TestRefusedIsNotParked(t *testing.T) {
+	parked(t, func(w *world) {
+		w.bind("bob", "sip:bob@192.0.2.30:5070;transport=tcp", carolTCP)
+		w.closeFlow(carolTCP)
+		w.refused[netip.MustParseAddrPort("192.0.2.30:5070")] = true
+		began, _ := w.callBob()
+		w.answersAfter(began, 0, "480")
 	})
 }

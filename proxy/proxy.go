@@ -42,6 +42,10 @@ type Config struct {
 	// of them with 100 within 200 ms.
 	FailoverAfter time.Duration
 
+	// Park is how long an INVITE or MESSAGE waits for a user whose flow broke just now to
+	// register anew. 0: it doesn't.
+	Park time.Duration
+
 	// LookupTimeout bounds what a request waits for: the store, DNS, a connection being
 	// opened. 0 means 5 s.
 	LookupTimeout time.Duration
@@ -81,6 +85,12 @@ type Locations interface {
 	GRUU(u *sip.URI) (aor string, of func([]store.Binding) (kept []store.Binding, valid bool), ok bool)
 	// LookupContact returns the AOR that a contact which nobody can resolve was bound to.
 	LookupContact(u *sip.URI) (aor string, ok bool)
+
+	// Lost reports whether a flow of the AOR's broke just now and has no successor yet.
+	Lost(aor string) bool
+	// Await has bound called with what each REGISTER for the AOR binds, until cancel is
+	// called. bound must not wait.
+	Await(aor string, bound func([]store.Binding)) (cancel func())
 }
 
 // Users tells a user without bindings from one who does not exist.
@@ -121,6 +131,7 @@ type Proxy struct {
 	loopSeed maphash.Seed
 	numbers  map[string]bool // of emergency services
 	merges   merges
+	parked   atomic.Int64 // waits for users
 	calls    atomic.Int64
 	refused  atomic.Int64
 }

@@ -102,6 +102,9 @@ func (p *Proxy) lookup(aor string, c *responseContext) {
 
 func (p *Proxy) forwardTo(bindings []store.Binding, aor string, c *responseContext) {
 	targets := p.targetsOf(bindings)
+	if c.park(aor, targets) {
+		return
+	}
 	if len(targets) == 0 {
 		p.nobody(aor, c)
 		return

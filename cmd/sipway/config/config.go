@@ -46,6 +46,7 @@ type Registrar struct {
 	DefaultExpires time.Duration `yaml:"default_expires" doc:"granted where a request names no time"`
 	MaxExpires     time.Duration `yaml:"max_expires" doc:"longest registration granted; a longer one is shortened"`
 	MaxContacts    int           `yaml:"max_contacts" doc:"most contacts that one address-of-record may have"`
+	Park           time.Duration `yaml:"park" doc:"how long a call waits for a client whose connection broke just now, a page that is reloaded; 0: it doesn't"`
 	ProbeAfter     time.Duration `yaml:"probe_after" doc:"a client's connection that was silent for so long is probed when a call is sent over it"`
 
 	ExpiresJitter int           `yaml:"expires_jitter" doc:"percentage by which granted times are shortened at random, so that clients that came together don't come back together; the client is told"`
@@ -96,6 +97,7 @@ func Default() *Config {
 			DefaultExpires: 10 * time.Minute,
 			MaxExpires:     time.Hour,
 			MaxContacts:    20,
+			Park:           2 * time.Second,
 			ProbeAfter:     10 * time.Second,
 			FlowTimer:      2 * time.Minute,
 			PathPolicy:     PathRefuse,
@@ -181,6 +183,9 @@ func (c *Config) validate(file string) (errs []error) {
 		fail("transport.ping_interval: expects 0 or at least 1s, not %v", t.PingInterval)
 	} else if t.PingTimeout < 100*time.Millisecond || t.ProbeTimeout < 100*time.Millisecond {
 		fail("transport: expects ping_timeout and probe_timeout of at least 100ms, not %v, %v", t.PingTimeout, t.ProbeTimeout)
+	}
+	if p := c.Registrar.Park; p < 0 || p > 30*time.Second {
+		fail("registrar.park: expects 0 to 30s, not %v", p)
 	}
 	if c.Registrar.ProbeAfter < time.Millisecond {
 		fail("registrar.probe_after: expects at least 1ms, not %v", c.Registrar.ProbeAfter)

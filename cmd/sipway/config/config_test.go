@@ -87,7 +87,7 @@ log: {level: debug, format: json}
 		Transport: Transport{PingInterval: 20 * time.Second, PingTimeout: 5 * time.Second, ProbeTimeout: time.Second},
 		Registrar: Registrar{
 			MinExpires: 30 * time.Second, DefaultExpires: 5 * time.Minute, MaxExpires: 24 * time.Hour, MaxContacts: 5,
-			ProbeAfter: 10 * time.Second, ExpiresJitter: 10, FlowTimer: 30 * time.Second,
+			Park: 2 * time.Second, ProbeAfter: 10 * time.Second, ExpiresJitter: 10, FlowTimer: 30 * time.Second,
 			ServiceRoute: []Route{"<sip:p1.example.test;lr>", "<sip:p2.example.test;lr>"},
 			PathPolicy:   PathAccept, ThirdParties: []User{"pbx@example.test"},
 		},
@@ -174,6 +174,7 @@ func TestErrors(t *testing.T) {
 		{"registrar: {max_contacts: many}", `sipway.yaml:1: registrar.max_contacts: "many": expects a whole number`},
 		{"transport: {ping_interval: 10ms}", "transport.ping_interval: expects 0 or at least 1s, not 10ms"},
 		{"transport: {probe_timeout: 0s}", "transport: expects ping_timeout and probe_timeout of at least 100ms, not 10s, 0s"},
+		{"registrar: {park: 1m}", "registrar.park: expects 0 to 30s, not 1m0s"},
 		{"registrar: {probe_after: 0s}", "registrar.probe_after: expects at least 1ms, not 0s"},
 		{"registrar: {expires_jitter: 60}", "registrar.expires_jitter: expects 0 to 50 percent, not 60"},
 		{"registrar: {flow_timer: 10ms}", "registrar.flow_timer: expects 0 or at least 1s, not 10ms"},
