@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,18 +68,14 @@ func newServer(cfg *config.Config, st store.Store, log *slog.Logger) (*server, e
 }
 
 func transportConfig(cfg *config.Config, log *slog.Logger) transport.Config {
-	t := transport.Config{
+	return transport.Config{
 		MaxMessage:   int(cfg.Limits.MaxMessage),
-		PingInterval: cfg.Transport.PingInterval,
+		PingInterval: cmp.Or(cfg.Transport.PingInterval, -1), // none; its zero is the default
 		PingTimeout:  cfg.Transport.PingTimeout,
 		ProbeAfter:   cfg.Registrar.ProbeAfter,
 		ProbeTimeout: cfg.Transport.ProbeTimeout,
 		Logger:       log,
 	}
-	if t.PingInterval == 0 {
-		t.PingInterval = -1 // none; its zero is the default
-	}
-	return t
 }
 
 // wire makes what works above the transactions.
@@ -117,6 +114,8 @@ func (s *server) wire(st store.Store) error {
 	s.registrar = registrar.New(registrar.Config{
 		Domains: domains, MinExpires: r.MinExpires, DefaultExpires: r.DefaultExpires,
 		MaxExpires: r.MaxExpires, MaxContacts: r.MaxContacts,
+		Park:         cmp.Or(r.Park, -1), // none; its zero is the default
+		ProbeTimeout: s.cfg.Transport.ProbeTimeout, PingTimeout: s.cfg.Transport.PingTimeout,
 		AnyUser: s.cfg.Auth.Mode == config.AuthNone, Node: node,
 		Inline: strings.HasPrefix(s.cfg.Store, "memory:"), Logger: s.log,
 		Jitter: r.ExpiresJitter, FlowTimer: r.FlowTimer, ServiceRoute: texts(r.ServiceRoute),
@@ -124,7 +123,7 @@ func (s *server) wire(st store.Store) error {
 		GRUUKey: gruuKey,
 	}, st, s.auth, s.transport)
 	s.proxy = proxy.New(proxy.Config{
-		Domains: domains, Key: tokenKey, Logger: s.log,
+		Domains: domains, Key: tokenKey, Park: r.Park, Logger: s.log,
 		Local:  func(host string, port uint16) bool { return s.addresses.isLocal(host, port) },
 		SentBy: func(f sip.Flow) (string, uint16) { return s.addresses.sentBy(f) },
 	}, proxy.Services{
