@@ -158,7 +158,6 @@ func TestErrors(t *testing.T) {
 		{"auth: {log: x}", "sipway.yaml:1: auth.log: unknown key, did you mean log?"},
 		{"something_else: 1", "sipway.yaml:1: something_else: unknown key"},
 		{"tls: {cert: x}", "sipway.yaml:1: tls: is not in this version"},
-		{"registrar: {park: 2s}", "sipway.yaml:1: registrar.park: is not in this version"},
 		{"store: a\nadmin: b\nstore: c", "sipway.yaml:3: store: is on line 1 already"},
 		{"domains: a.test", `sipway.yaml:1: domains: expects a list such as [a, b], not "a.test"`},
 		{"domains: [[a]]", "sipway.yaml:1: domains: expects a list of values, not of a list"},
@@ -208,7 +207,7 @@ func TestErrors(t *testing.T) {
 		{"log: {level: loud}", "sipway.yaml:1: log.level: "},
 		{"log: {format: xml}", "log.format: expects auto, console, logfmt or json"},
 		{"advertise: http://x", `advertise: "http://x" is not a host name or an address`},
-		{"admin: localhost", `admin: "localhost" is not an address with a port`},
+		{"admin: localhost", `admin: "localhost" is neither an address with a port nor unix:PATH`},
 		{"store: [", "sipway.yaml: yaml: line 1"},
 		{"store: a\n---\nstore: b", "sipway.yaml: expects one YAML document"},
 	} {
