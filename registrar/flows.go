@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/store"
 )
 
 // flowIndex notes which AORs were bound over which open flow. A flow's entry goes with the
@@ -180,6 +181,7 @@ func (r *Registrar) tryVoid(end *flowEnd) error {
 	ctx, cancel := context.WithTimeout(context.Background(), r.cfg.StoreTimeout)
 	defer cancel()
 	gone, err := r.store.RemoveFlow(ctx, r.cfg.Node, r.cfg.Epoch, end.flow.ID, end.aors)
+	r.watchers.tellAll(store.FlowClosed, gone)
 	if err == nil && len(gone) > 0 {
 		r.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "flow closed, bindings void",
 			slog.String("flow", end.flow.String()), slog.String("aor", end.aors[0]),

@@ -165,7 +165,7 @@ func (q *request) commit(ctx context.Context) {
 		fresh = q.index.add(f.ID, q.update.AOR)
 	}
 	result, err := q.store.Register(ctx, q.update)
-	if errors.Is(err, store.ErrTooManyContacts) && q.dropUnreachable(ctx) {
+	if errors.Is(err, store.ErrTooManyContacts) && q.makeRoom(ctx) {
 		result, err = q.store.Register(ctx, q.update)
 	}
 	// If the flow closed while the store was busy, Closed may have come too early to void
@@ -186,6 +186,7 @@ func (q *request) commit(ctx context.Context) {
 	q.bindFlow(f, result.Bindings)
 	q.logDone(&result)
 	q.ok(q.reachable(result.Bindings))
+	q.watchers.tellResult(&result)
 	if q.adds > 0 {
 		q.returns.came(f, q.update.AOR, result.Bindings, fresh)
 	}
@@ -213,6 +214,12 @@ func (q *request) checkUser(ctx context.Context) error {
 
 // owner reports whether it is the user of the AOR who was authenticated.
 func (q *request) owner() bool { return q.decision.AOR() == q.update.AOR }
+
+// makeRoom allows for what there is no room for, and reports whether trying again is of use.
+func (q *request) makeRoom(ctx context.Context) bool {
+	q.update.DropOldest = q.cfg.DropOldest
+	return q.dropUnreachable(ctx) || q.cfg.DropOldest
+}
 
 // dropUnreachable adds to the update the removal of bindings that can't be reached any
 // more and only take up room: those of browsers that were connected before a restart, or

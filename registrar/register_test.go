@@ -300,6 +300,41 @@ func TestMaxContacts(t *testing.T) {
 	}
 }
 
+// With the other policy the contact goes that was not refreshed for longest, none before
+// those that nobody reaches any more.
+func TestDropOldest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, options{reg: Config{Inline: true, AnyUser: true, MaxContacts: 3, DropOldest: true}, auth: auth.Config{Mode: auth.None}})
+		bind := func(f sip.Flow, contact string) {
+			t.Helper()
+			<-time.After(time.Second)
+			if got := s.send(f, regText("Contact: <sip:"+contact+">")); find(statusOf, got) != "200 OK" {
+				t.Fatal(got)
+			}
+		}
+		want := func(contacts ...string) {
+			t.Helper()
+			if got := s.lookup(alice); !slices.Equal(got, contacts) {
+				t.Errorf("%q, want %q", got, contacts)
+			}
+		}
+		bind(udpFlow, "a@h")
+		bind(udpFlow, "b@h")
+		bind(udpFlow, "c@h")
+		bind(udpFlow, "a@h")
+		bind(udpFlow, "d@h")
+		want("sip:a@h", "sip:c@h", "sip:d@h")
+		bind(wsFlow(1), "w@w.invalid") // c goes
+		want("sip:a@h", "sip:d@h", "sip:w@w.invalid")
+		s.net.kill(wsFlow(1)) // nobody was told yet
+		bind(udpFlow, "e@h")
+		want("sip:a@h", "sip:d@h", "sip:e@h")
+		if got := s.send(udpFlow, regText("Contact: <sip:1@h>, <sip:2@h>, <sip:3@h>, <sip:4@h>")); find(statusOf, got) != "403 Too Many Contacts" {
+			t.Error(got)
+		}
+	})
+}
+
 // failing is a store that has lost its database.
 type failing struct {
 	store.Store

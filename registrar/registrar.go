@@ -34,6 +34,10 @@ type Config struct {
 	// MaxContacts is how many bindings an AOR may have; 20.
 	MaxContacts int
 
+	// DropOldest makes room for a contact above MaxContacts: the one goes that was not
+	// refreshed for longest. Without it the new one is refused.
+	DropOldest bool
+
 	// PathWithoutSupport takes a Path also where the client does not say that it knows of
 	// it, which RFC 3327 §5.3 leaves to us: phones behind an edge proxy rarely do.
 	PathWithoutSupport bool
@@ -123,6 +127,8 @@ type Registrar struct {
 
 	thirdParties map[string]bool
 	serviceRoute string // value of the header field, "" for none
+
+	watchers watchers
 
 	index flowIndex // which AORs were bound over which open flow
 	voids voidQueue

@@ -141,7 +141,7 @@ func (q *request) contacts(bindings []store.Binding) string {
 		list.WriteString(b.Params)
 		list.WriteString(";expires=")
 		var digits [20]byte
-		list.Write(strconv.AppendInt(digits[:0], q.remaining(b), 10))
+		list.Write(strconv.AppendInt(digits[:0], q.remaining(b, q.now), 10))
 		if gruus && b.Instance != "" {
 			q.appendGRUUs(&list, b, bindings)
 		}
@@ -151,9 +151,9 @@ func (q *request) contacts(bindings []store.Binding) string {
 
 // remaining is the time, in seconds, that a client is told its binding has left: less than
 // it has, by the grace. Within that it is told a second, for 0 would say that it is gone.
-func (q *request) remaining(b *store.Binding) int64 {
+func (r *Registrar) remaining(b *store.Binding, now time.Time) int64 {
 	// The store keeps milliseconds, which must not cost the client a whole second.
-	left := b.Expires.Sub(q.now) - q.cfg.Grace + time.Millisecond
+	left := b.Expires.Sub(now) - r.cfg.Grace + time.Millisecond
 	return max(int64(left/time.Second), 1)
 }
 

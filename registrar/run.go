@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sipway/sipway/store"
 )
 
 // sweepBatch is how many expired bindings are deleted by one write, so that no REGISTER
@@ -34,6 +36,7 @@ func (r *Registrar) sweep(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			r.alarm.raise(r.cfg.Logger, "expired bindings not deleted", slog.Any("error", err))
 		}
+		r.watchers.tellAll(store.Expired, swept)
 		if err != nil || len(swept) < sweepBatch {
 			return
 		}

@@ -120,7 +120,7 @@ func (s *server) wire(st store.Store) error {
 		Inline: strings.HasPrefix(s.cfg.Store, "memory:"), Logger: s.log,
 		Jitter: r.ExpiresJitter, FlowTimer: r.FlowTimer, ServiceRoute: texts(r.ServiceRoute),
 		PathWithoutSupport: r.PathPolicy == config.PathAccept, ThirdParties: texts(r.ThirdParties),
-		GRUUKey: gruuKey,
+		GRUUKey: gruuKey, DropOldest: r.ContactsPolicy == config.ContactsDropOldest,
 	}, st, s.auth, s.transport)
 	s.proxy = proxy.New(proxy.Config{
 		Domains: domains, Key: tokenKey, Park: r.Park, Logger: s.log,

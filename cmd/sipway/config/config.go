@@ -49,11 +49,12 @@ type Registrar struct {
 	Park           time.Duration `yaml:"park" doc:"how long a call waits for a client whose connection broke just now, a page that is reloaded; 0: it doesn't"`
 	ProbeAfter     time.Duration `yaml:"probe_after" doc:"a client's connection that was silent for so long is probed when a call is sent over it"`
 
-	ExpiresJitter int           `yaml:"expires_jitter" doc:"percentage by which granted times are shortened at random, so that clients that came together don't come back together; the client is told"`
-	FlowTimer     time.Duration `yaml:"flow_timer" doc:"within what time clients with RFC 5626 outbound send keepalives on a connection (Flow-Timer); 0 leaves it to them"`
-	ServiceRoute  []Route       `yaml:"service_route" doc:"Routes that clients are told to preload (RFC 3608), outermost first, such as sip:proxy.example.test;lr"`
-	PathPolicy    PathPolicy    `yaml:"path_policy" doc:"a Path for a client that does not support it is answered with 420 (refuse) or taken (accept), as phones behind an edge proxy need it"`
-	ThirdParties  []User        `yaml:"third_parties" doc:"users, as user@domain, who may register others of their domain"`
+	ContactsPolicy ContactsPolicy `yaml:"contacts_policy" doc:"what becomes of a contact above max_contacts: refuse, or drop_oldest, which drops the one not refreshed for longest"`
+	ExpiresJitter  int            `yaml:"expires_jitter" doc:"percentage by which granted times are shortened at random, so that clients that came together don't come back together; the client is told"`
+	FlowTimer      time.Duration  `yaml:"flow_timer" doc:"within what time clients with RFC 5626 outbound send keepalives on a connection (Flow-Timer); 0 leaves it to them"`
+	ServiceRoute   []Route        `yaml:"service_route" doc:"Routes that clients are told to preload (RFC 3608), outermost first, such as sip:proxy.example.test;lr"`
+	PathPolicy     PathPolicy     `yaml:"path_policy" doc:"a Path for a client that does not support it is answered with 420 (refuse) or taken (accept), as phones behind an edge proxy need it"`
+	ThirdParties   []User         `yaml:"third_parties" doc:"users, as user@domain, who may register others of their domain"`
 }
 
 // Auth says who is believed to be who it says.
@@ -99,6 +100,7 @@ func Default() *Config {
 			MaxContacts:    20,
 			Park:           2 * time.Second,
 			ProbeAfter:     10 * time.Second,
+			ContactsPolicy: ContactsRefuse,
 			FlowTimer:      2 * time.Minute,
 			PathPolicy:     PathRefuse,
 		},

@@ -60,6 +60,7 @@ registrar:
   default_expires: 5m
   max_expires: 24h
   max_contacts: 5
+  contacts_policy: drop_oldest
   expires_jitter: 10
   flow_timer: 30s
   service_route: [sip:p1.example.test;lr, "<sip:p2.example.test;lr>"]
@@ -88,8 +89,8 @@ log: {level: debug, format: json}
 		Registrar: Registrar{
 			MinExpires: 30 * time.Second, DefaultExpires: 5 * time.Minute, MaxExpires: 24 * time.Hour, MaxContacts: 5,
 			Park: 2 * time.Second, ProbeAfter: 10 * time.Second, ExpiresJitter: 10, FlowTimer: 30 * time.Second,
-			ServiceRoute: []Route{"<sip:p1.example.test;lr>", "<sip:p2.example.test;lr>"},
-			PathPolicy:   PathAccept, ThirdParties: []User{"pbx@example.test"},
+			ServiceRoute:   []Route{"<sip:p1.example.test;lr>", "<sip:p2.example.test;lr>"},
+			ContactsPolicy: ContactsDropOldest, PathPolicy: PathAccept, ThirdParties: []User{"pbx@example.test"},
 		},
 		Auth: Auth{AuthNone, []digest.Algorithm{digest.MD5}, AuthAlways, 90 * time.Second},
 		Trusted: []Peer{

@@ -75,3 +75,17 @@ const (
 
 // UnmarshalText reads a policy.
 func (p *PathPolicy) UnmarshalText(text []byte) error { return oneOf(p, text, PathRefuse, PathAccept) }
+
+// ContactsPolicy says what becomes of a contact for which there is no room.
+type ContactsPolicy string
+
+// The policies.
+const (
+	ContactsRefuse     ContactsPolicy = "refuse"
+	ContactsDropOldest ContactsPolicy = "drop_oldest"
+)
+
+// UnmarshalText reads a policy.
+func (p *ContactsPolicy) UnmarshalText(text []byte) error {
+	return oneOf(p, text, ContactsRefuse, ContactsDropOldest)
+}
