@@ -17,67 +17,75 @@ func (p *Proxy) preprocess(r *request) error {
 	}
 	p.stripMaddr(r)
 
-	var last route
+	var last sip.Flow
+	var first, token string
 	for {
-		own, is, err := p.popOwnRoute(r)
+		flow, user, own, err := p.popOwnRoute(r)
 		if err != nil {
 			return err
 		}
-		if !is {
+		if !own {
 			break
 		}
 		r.popped++
-		if own.flow.Transport == 0 {
+		if flow.Transport == 0 {
 			continue
 		}
-		if last.flow.Transport == 0 {
-			r.owner = own.owner // the first of ours names the way to the sender
+		if first == "" {
+			first = user
 		}
-		last = own
+		last, token = flow, user
 	}
-	if last.flow.Transport == 0 {
+	if last.Transport == 0 {
 		return nil
 	}
 	r.inDialog = r.msg.ToTag() != ""
-	if r.popped == 1 && last.flow.Transport == r.flow.Transport && sameFlow(last.flow, r.flow) {
+	if r.popped == 1 && last.Transport == r.flow.Transport && sameFlow(last, r.flow) {
 		// RFC 5626 §5.3.1: the sender's own flow, so the request goes out, and where to
 		// is not in the token.
 		return nil
 	}
-	r.next = p.dialogHop(last, &r.uri, r.msg)
+	r.next = p.dialogHop(last, token, &r.uri, r.msg)
+	if recordRoutes(r.msg.Method()) {
+		r.owner = p.tokens.ownerIn(first) // the first of ours names the way to the sender
+		if r.next != nil {
+			r.next.owner = p.tokens.ownerIn(token)
+		}
+	}
 	return nil
 }
 
 // ownRoute reports whether a URI is one that we put into a Record-Route, or addresses one
 // of our listeners: a Route that a client was configured with. Of the former it returns
-// what its token says.
-func (p *Proxy) ownRoute(u *sip.URI) (route, bool) {
+// the flow.
+func (p *Proxy) ownRoute(u *sip.URI) (sip.Flow, bool) {
 	if !u.IsSIP() {
-		return route{}, false
+		return sip.Flow{}, false
 	}
 	if u.User == "" {
-		return route{}, p.Local(u.Host, u.Port) || p.OwnDomain(u.Host)
+		return sip.Flow{}, p.Local(u.Host, u.Port) || p.OwnDomain(u.Host)
 	}
 	// A token is known by its signature, whatever name or address stands beside it.
 	return p.tokens.decode(u.User)
 }
 
-// popOwnRoute removes the first Route if it is ours.
-func (p *Proxy) popOwnRoute(r *request) (own route, is bool, err error) {
+// popOwnRoute removes the first Route if it is ours, and returns its flow and token.
+func (p *Proxy) popOwnRoute(r *request) (flow sip.Flow, token string, own bool, err error) {
 	for a, err := range r.msg.Addresses(sip.HRoute) {
 		if err != nil {
-			return own, false, refuse(400, "Bad Route")
+			return flow, "", false, refuse(400, "Bad Route")
 		}
 		u, err := sip.ParseURI(a.URI)
 		if err != nil {
-			return own, false, refuse(400, "Bad Route")
+			return flow, "", false, refuse(400, "Bad Route")
 		}
-		if own, is = p.ownRoute(&u); is {
+		if flow, own = p.ownRoute(&u); own {
+			token = u.User
 			r.editable().PopValue(sip.HRoute)
 		}
 		break
 	}
-	return own, is, nil
+	return flow, token, own, nil
 }
 
 // undoStrictRouting is for a request from a strict router, which put our Record-Route into
@@ -131,33 +139,32 @@ func sameFlow(a, b sip.Flow) bool {
 	return a.Remote == b.Remote
 }
 
-// dialogHop is where a request goes by what its last own Route says.
-func (p *Proxy) dialogHop(rt route, uri *sip.URI, m *sip.Message) *hop {
-	h := &hop{flow: rt.flow, registered: true, owner: rt.owner}
+// dialogHop is where a request goes by its last own Route: the flow f that its token names,
+// or the present flow of the same client.
+func (p *Proxy) dialogHop(f sip.Flow, token string, uri *sip.URI, m *sip.Message) *hop {
 	onward := m.Has(sip.HRoute)
-	if !rt.flow.Transport.Reliable() {
-		if present, ok := p.presentFlow(rt.owner, onward); ok && present.Transport == sip.UDP {
+	if !f.Transport.Reliable() {
+		h := &hop{flow: f, registered: true}
+		if present, ok := p.presentFlow(p.tokens.ownerIn(token), onward); ok && present.Transport == sip.UDP {
 			h.flow = present // what the NAT before the phone makes of it now
 		} else if !onward {
-			h.flow.Remote = contactOrSource(uri, rt.flow.Remote)
+			h.flow.Remote = contactOrSource(uri, f.Remote)
 		}
 		return h
 	}
-	if f, ok := p.Network.Flow(rt.flow.ID); ok {
-		h.flow = f
-		return h
+	if f, ok := p.Network.Flow(f.ID); ok {
+		return &hop{flow: f, registered: true}
 	}
 	// The connection has gone. The client may have come back, over another one.
-	if present, ok := p.presentFlow(rt.owner, onward); ok {
-		h.flow = present
-		return h
+	o := p.tokens.ownerIn(token)
+	if present, ok := p.presentFlow(o, onward); ok {
+		return &hop{flow: present, registered: true}
 	}
 	// A peer with an address of its own may be called again, a browser may not.
 	if onward || !unreachable(uri.Host) {
 		return nil
 	}
-	h.flow, h.gone = sip.Flow{}, true
-	return h
+	return &hop{gone: true, registered: true, owner: o}
 }
 
 // contactOrSource chooses where to send to a UDP client: to its contact where that has the

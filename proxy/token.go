@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hmac"
@@ -104,35 +105,47 @@ func (c tokenCoder) encode(b []byte, r route) []byte {
 	return tokenEncoding.AppendEncode(b, raw)
 }
 
-// decode returns the route that a token names. Of a connection it knows nothing but the
+// decode returns the flow that a token names. Of a connection it knows nothing but the
 // incarnation.
-func (c tokenCoder) decode(token string) (r route, ok bool) {
-	if len(token) > maxToken {
-		return r, false
-	}
+func (c tokenCoder) decode(token string) (f sip.Flow, ok bool) {
 	s := c.signers.Get().(*signer)
 	defer c.signers.Put(s)
+	f, _, ok = c.open(s, token)
+	return f, ok
+}
+
+// ownerIn returns the owner that a token names, if any. It is asked rarely, and so not read
+// by the way.
+func (c tokenCoder) ownerIn(token string) owner {
+	s := c.signers.Get().(*signer)
+	defer c.signers.Put(s)
+	_, rest, ok := c.open(s, token)
+	if !ok || len(rest) <= 4 {
+		return owner{}
+	}
+	instance, aor := binary.BigEndian.Uint32(rest), rest[4:]
+	if bytes.IndexByte(aor, '@') < 0 {
+		aor = append(aor, c.domain...)
+	}
+	return owner{string(aor), instance}
+}
+
+// open verifies a token and returns its flow, and the bytes that name its owner, in s.
+func (c tokenCoder) open(s *signer, token string) (f sip.Flow, rest []byte, ok bool) {
+	if len(token) > maxToken {
+		return f, nil, false
+	}
 	raw, err := tokenEncoding.AppendDecode(s.raw[:0], append(s.text[:0], token...))
 	if err != nil || len(raw) < macSize+1+8 {
-		return r, false
+		return f, nil, false
 	}
 	mac, text := raw[:macSize], raw[macSize:]
 	s.seal(c.sealing, mac, text)
 	if !hmac.Equal(s.sign(c.signing, text), mac) {
-		return r, false
+		return f, nil, false
 	}
-	var rest []byte
-	if r.flow, rest, ok = cutFlow(text); !ok || len(rest) == 0 {
-		return r, ok
-	}
-	if len(rest) <= 4 {
-		return r, false
-	}
-	r.owner.instance = binary.BigEndian.Uint32(rest)
-	if r.owner.aor = string(rest[4:]); !strings.Contains(r.owner.aor, "@") {
-		r.owner.aor += c.domain
-	}
-	return r, true
+	f, rest, ok = cutFlow(text)
+	return f, rest, ok && (len(rest) == 0 || len(rest) > 4)
 }
 
 // owner returns the owner of a flow that is known by its AOR and by what tells the clients of
