@@ -32,6 +32,7 @@ type redirection struct {
 	branch  *branch
 	m       *sip.Message
 	rest    []string // Contact values that are not followed
+	some    bool     // others are
 
 	mu    sync.Mutex
 	found []target
@@ -40,7 +41,7 @@ type redirection struct {
 
 // recurse is the recursion of RFC 3261 §16.7 step 4. The branch stays open until the targets
 // are known, so that nothing is decided without them. What was followed is taken out of the
-// response, and a response that has no contact left does not count.
+// response; without any contact left it does not count.
 func (c *responseContext) recurse(b *branch, m *sip.Message) {
 	if !c.hold() {
 		c.failed(b, m)
@@ -48,7 +49,9 @@ func (c *responseContext) recurse(b *branch, m *sip.Message) {
 	}
 	r := &redirection{context: c, branch: b, m: m, open: 1}
 	for value := range m.Values(sip.HContact) {
-		if !r.follow(value) {
+		if r.follow(value) {
+			r.some = true
+		} else {
 			r.rest = append(r.rest, value)
 		}
 	}
@@ -105,9 +108,13 @@ func (r *redirection) resolved(targets []target) {
 	c, m := r.context, r.m
 	followed := c.add(r.found...)
 	c.proxy.Logger.Debug("redirection", "call-id", c.callID, "targets", followed, "left", len(r.rest))
-	if len(r.rest) == 0 && followed > 0 {
+	switch {
+	case len(r.rest) == 0 && followed > 0:
 		m = nil
-	} else {
+	case !r.some:
+	case len(r.rest) == 0: // nobody there who was not tried before
+		m = c.tx.NewResponse(480, "")
+	default:
 		m.Remove(sip.HContact)
 		for _, value := range r.rest {
 			m.Append(sip.HContact, value)
