@@ -19,7 +19,7 @@ var allowed = map[string][]string{
 	"sip/transaction": {"sip"},
 	"sip/digest":      {"sip"},
 	"transport":       {"sip"},
-	"transport/...":   {"sip"},
+	"transport/...":   {"sip", "transport/..."},
 	"migrations":      {},
 	"store":           {"sip"},
 	"store/...":       {"sip", "store", "store/...", "migrations"},

@@ -19,7 +19,6 @@ import (
 	"github.com/sipway/sipway/sip/transaction"
 	"github.com/sipway/sipway/store"
 	"github.com/sipway/sipway/transport"
-	"github.com/sipway/sipway/transport/locate"
 )
 
 // server is a running sipway: the layers, tied together.
@@ -126,9 +125,11 @@ func (s *server) wire(st store.Store) error {
 		Domains: domains, Key: tokenKey, Park: r.Park, Logger: s.log,
 		Local:  func(host string, port uint16) bool { return s.addresses.isLocal(host, port) },
 		SentBy: func(f sip.Flow) (string, uint16) { return s.addresses.sentBy(f) },
+
+		FailoverAfter: s.cfg.Proxy.FailoverAfter,
 	}, proxy.Services{
 		Transactions: s.transactions, Network: s.transport, Locations: s.registrar,
-		Users: st, Auth: s.auth, Locator: locate.New(locate.Config{}),
+		Users: st, Auth: s.auth, Locator: newLocator(s.cfg, s.log),
 	})
 	return nil
 }

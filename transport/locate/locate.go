@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sipway/sipway/sip"
@@ -35,9 +33,11 @@ func New(cfg Config) *Locator {
 // failed lately come last, those that asked to be left alone not at all. The error says why
 // there is none, and is io.EOF after the last one. next must not be called concurrently.
 func (l *Locator) Locate(u *sip.URI) (next func(ctx context.Context) (sip.Server, error)) {
-	s := &search{locator: l}
-	s.steps = []step{func(context.Context) ([]sip.Server, []step, error) { return l.begin(u) }}
-	return s.next
+	return l.search(l.begin(u)).next
+}
+
+func (l *Locator) search(servers []sip.Server, steps []step, err error) *search {
+	return &search{locator: l, ready: servers, steps: steps, err: err}
 }
 
 // Usable reports whether a server is one that has not failed, or not lately. Of those that
@@ -128,37 +128,4 @@ func (s *search) end() error {
 		return ErrDeclined
 	}
 	return ErrNoServer
-}
-
-// begin is RFC 3263 §4.1 and §4.2.
-func (l *Locator) begin(u *sip.URI) ([]sip.Server, []step, error) {
-	host := u.Host
-	if maddr, ok := u.Params.Get("maddr"); ok {
-		host = maddr
-	}
-	transport := sip.UDP
-	if name, ok := u.Params.Get("transport"); ok {
-		var known bool
-		if transport, known = sip.ParseTransport(name); !known || transport.WebSocket() || transport.Secure() {
-			return nil, nil, ErrNoServer
-		}
-	}
-	port := u.Port
-	if port == 0 {
-		port = transport.DefaultPort()
-	}
-	if addr, ok := sip.HostAddr(host); ok {
-		return []sip.Server{{Transport: transport, Addr: netip.AddrPortFrom(addr.Unmap(), port)}}, nil, nil
-	}
-	return nil, []step{func(ctx context.Context) ([]sip.Server, []step, error) {
-		if strings.HasSuffix(strings.ToLower(host), ".invalid") {
-			return nil, nil, ErrNoServer
-		}
-		addrs, err := l.cfg.Resolver.LookupNetIP(ctx, "ip", host)
-		servers := make([]sip.Server, len(addrs))
-		for i, addr := range addrs {
-			servers[i] = sip.Server{Transport: transport, Addr: netip.AddrPortFrom(addr.Unmap(), port), Name: host}
-		}
-		return servers, nil, err
-	}}, nil
 }

@@ -29,6 +29,8 @@ type Config struct {
 	Registrar Registrar  `yaml:"registrar"`
 	Auth      Auth       `yaml:"auth"`
 	Trusted   []Peer     `yaml:"trusted" doc:"peers whose requests are not challenged: address, address:port or prefix"`
+	Proxy     Proxy      `yaml:"proxy"`
+	DNS       DNS        `yaml:"dns"`
 	Limits    Limits     `yaml:"limits"`
 	Log       Log        `yaml:"log"`
 }
@@ -110,6 +112,8 @@ func Default() *Config {
 			Calls:      AuthFlow,
 			NonceAge:   time.Hour,
 		},
+		Proxy:  Proxy{FailoverAfter: 4 * time.Second, LargeUDP: LargeTCPFirst},
+		DNS:    DNS{Timeout: time.Second, Stale: time.Hour},
 		Limits: Limits{MaxMessage: 64 << 10},
 		Log:    Log{Level: slog.LevelInfo, Format: LogAuto},
 	}
@@ -210,6 +214,7 @@ func (c *Config) validate(file string) (errs []error) {
 	if m := c.Limits.MaxMessage; m < 4<<10 || m > 16<<20 {
 		fail("limits.max_message: expects 4KiB to 16MiB")
 	}
+	c.validateNetwork(fail)
 	return errs
 }
 

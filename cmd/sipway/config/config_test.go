@@ -72,6 +72,8 @@ auth:
   calls: always
   nonce_age: 90s
 trusted: [10.1.0.0/16, "192.0.2.7:5060", 2001:db8::1, "[2001:db8::2]:5070"]
+proxy: {failover_after: 2s, large_udp: udp}
+dns: {servers: [192.0.2.53, "[2001:db8::53]:5353"], timeout: 500ms, stale: 0s}
 limits: {max_message: 32KiB}
 log: {level: debug, format: json}
 `)
@@ -96,6 +98,10 @@ log: {level: debug, format: json}
 		Trusted: []Peer{
 			peer("10.1.0.0/16", 0), peer("192.0.2.7/32", 5060), peer("2001:db8::1/128", 0), peer("2001:db8::2/128", 5070),
 		},
+		Proxy: Proxy{FailoverAfter: 2 * time.Second, LargeUDP: LargeAsIs},
+		DNS: DNS{Timeout: 500 * time.Millisecond, Servers: []Nameserver{
+			{netip.MustParseAddrPort("192.0.2.53:53")}, {netip.MustParseAddrPort("[2001:db8::53]:5353")},
+		}},
 		Limits: Limits{32 << 10},
 		Log:    Log{slog.LevelDebug, LogJSON},
 	}
@@ -209,6 +215,12 @@ func TestErrors(t *testing.T) {
 		{"log: {format: xml}", "log.format: expects auto, console, logfmt or json"},
 		{"advertise: http://x", `advertise: "http://x" is not a host name or an address`},
 		{"admin: localhost", `admin: "localhost" is neither an address with a port nor unix:PATH`},
+		{"proxy: {failover_after: 40s}", "proxy.failover_after: expects 500ms to 32s"},
+		{"proxy: {large_udp: tcp}", `proxy.large_udp: expects tcp_first or udp, not "tcp"`},
+		{"dns: {servers: [ns.test]}", `dns.servers: "ns.test": expects an address`},
+		{"dns: {servers: ['127.0.0.1:0']}", "expects an address such as"},
+		{"dns: {timeout: 1ms}", "dns.timeout: expects 100ms to 10s"},
+		{"dns: {stale: 8760h}", "dns.stale: expects 0s to 168h"},
 		{"store: [", "sipway.yaml: yaml: line 1"},
 		{"store: a\n---\nstore: b", "sipway.yaml: expects one YAML document"},
 	} {

@@ -1,0 +1,69 @@
+package config
+
+import (
+	"encoding"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+var (
+	_ encoding.TextUnmarshaler = (*Nameserver)(nil)
+	_ encoding.TextUnmarshaler = (*LargeUDP)(nil)
+)
+
+// Proxy says how requests are forwarded.
+type Proxy struct {
+	FailoverAfter time.Duration `yaml:"failover_after" doc:"how long a server may be silent, or take to accept a connection, before the next one of its name is tried"`
+	LargeUDP      LargeUDP      `yaml:"large_udp" doc:"a request above 1300 bytes to an address over UDP: tcp_first (RFC 3261 §18.1.1; UDP where there is no TCP) or udp"`
+}
+
+// DNS says how names are looked up.
+type DNS struct {
+	Servers []Nameserver  `yaml:"servers" doc:"nameservers, address or address:port; without any those of /etc/resolv.conf"`
+	Timeout time.Duration `yaml:"timeout" doc:"how long a nameserver is waited for before the next one is asked"`
+	Stale   time.Duration `yaml:"stale" doc:"how long an answer is used after its time to live while no nameserver can give a new one; 0 for not at all"`
+}
+
+func (c *Config) validateNetwork(fail func(format string, args ...any)) {
+	if d := c.Proxy.FailoverAfter; d < 500*time.Millisecond || d > 32*time.Second {
+		fail("proxy.failover_after: expects 500ms to 32s")
+	}
+	if d := c.DNS.Timeout; d < 100*time.Millisecond || d > 10*time.Second {
+		fail("dns.timeout: expects 100ms to 10s")
+	}
+	if d := c.DNS.Stale; d < 0 || d > 7*24*time.Hour {
+		fail("dns.stale: expects 0s to 168h")
+	}
+}
+
+// Nameserver is the address of a nameserver.
+type Nameserver struct{ netip.AddrPort }
+
+// MarshalText returns the nameserver as it is read.
+func (n Nameserver) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
+
+// UnmarshalText reads an address with or without a port.
+func (n *Nameserver) UnmarshalText(text []byte) (err error) {
+	const port = 53
+	if addr, err := netip.ParseAddr(string(text)); err == nil {
+		n.AddrPort = netip.AddrPortFrom(addr, port)
+		return nil
+	}
+	if n.AddrPort, err = netip.ParseAddrPort(string(text)); err != nil || n.Port() == 0 {
+		return fmt.Errorf("%q: expects an address such as 192.0.2.53, [2001:db8::53]:53", text)
+	}
+	return nil
+}
+
+// LargeUDP says what is done with a large request for UDP.
+type LargeUDP string
+
+// The choices.
+const (
+	LargeTCPFirst LargeUDP = "tcp_first"
+	LargeAsIs     LargeUDP = "udp"
+)
+
+// UnmarshalText reads a choice.
+func (l *LargeUDP) UnmarshalText(text []byte) error { return oneOf(l, text, LargeTCPFirst, LargeAsIs) }

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"log/slog"
+	"net/netip"
+	"slices"
+
+	"github.com/sipway/sipway/cmd/sipway/config"
+	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/transport/locate"
+	"github.com/sipway/sipway/transport/resolver"
+)
+
+// newLocator returns what finds the servers of URIs. UDP and TLS are for those who listen
+// for them; a TCP connection can be opened by everyone.
+func newLocator(cfg *config.Config, log *slog.Logger) *locate.Locator {
+	dns := resolver.Config{Timeout: cfg.DNS.Timeout, StaleFor: cfg.DNS.Stale, Logger: log}
+	if dns.StaleFor == 0 {
+		dns.StaleFor = -1 // not at all; its zero is the default
+	}
+	for _, s := range cfg.DNS.Servers {
+		dns.Servers = append(dns.Servers, netip.AddrPort(s.AddrPort))
+	}
+	return locate.New(locate.Config{
+		Resolver: resolver.New(dns),
+		Supports: func(t sip.Transport) bool {
+			listens := slices.ContainsFunc(cfg.Listen, func(l config.Listener) bool { return l.Transport == t })
+			return t == sip.TCP || listens
+		},
+	})
+}
