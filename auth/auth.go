@@ -38,6 +38,10 @@ type Config struct {
 	// NonceAge is how long a nonce may be used; 0 means the default of package digest.
 	NonceAge time.Duration
 
+	// Integrity offers the quality of protection "auth-int" besides "auth" (RFC 7616 §3.4.3)
+	// to those who are not on a WebSocket: JsSIP prefers it and then computes it wrongly.
+	Integrity bool
+
 	// FlowCalls lets a user who has registered on a connection send requests on it without
 	// a challenge.
 	FlowCalls bool
@@ -97,7 +101,7 @@ func New(cfg Config, users Users, flows Flows) (*Authenticator, error) {
 		return a, nil
 	}
 	var err error
-	a.server, err = digest.New(digest.Config{Key: cfg.Key, Algorithms: cfg.Algorithms, MaxAge: cfg.NonceAge})
+	a.server, err = digest.New(digest.Config{Key: cfg.Key, Algorithms: cfg.Algorithms, MaxAge: cfg.NonceAge, Integrity: cfg.Integrity})
 	return a, err
 }
 
@@ -129,7 +133,7 @@ func (a *Authenticator) Authenticate(f sip.Flow, m *sip.Message, realm string, p
 	case a.cfg.Mode == None:
 		then(believe(m, realm))
 	default:
-		a.digest(m, realm, proxy, then)
+		a.digest(f, m, realm, proxy, then)
 	}
 }
 
@@ -143,7 +147,7 @@ func believe(m *sip.Message, realm string) Decision {
 }
 
 // digest judges the request's credentials, if there are any.
-func (a *Authenticator) digest(m *sip.Message, realm string, proxy bool, then func(Decision)) {
+func (a *Authenticator) digest(f sip.Flow, m *sip.Message, realm string, proxy bool, then func(Decision)) {
 	header := sip.HAuthorization
 	if proxy {
 		header = sip.HProxyAuthorization
@@ -154,13 +158,13 @@ func (a *Authenticator) digest(m *sip.Message, realm string, proxy bool, then fu
 		return
 	}
 	if !found {
-		then(a.challenge(realm, proxy, false, "no credentials"))
+		then(a.challenge(f, realm, proxy, false, "no credentials"))
 		return
 	}
 	// An unknown user is no other case than a wrong password from here on: the zero User
 	// has no H(A1), and Verify works on regardless.
 	if u, _, known := a.users.CachedUser(creds.Username, realm); known {
-		then(a.verify(m, &creds, realm, proxy, &u))
+		then(a.verify(f, m, &creds, realm, proxy, &u))
 		return
 	}
 	if a.waiting.Add(1) > maxLookups {
@@ -175,7 +179,7 @@ func (a *Authenticator) digest(m *sip.Message, realm string, proxy bool, then fu
 			then(unavailable(err.Error()))
 			return
 		}
-		then(a.verify(m, &creds, realm, proxy, &u))
+		then(a.verify(f, m, &creds, realm, proxy, &u))
 	}()
 }
 
@@ -190,15 +194,15 @@ func (a *Authenticator) lookup(name, realm string) (store.User, error) {
 	return u, err
 }
 
-func (a *Authenticator) verify(m *sip.Message, c *digest.Credentials, realm string, proxy bool, u *store.User) Decision {
-	req := digest.Request{Method: string(m.Method()), URI: m.RequestURI(), Realm: realm}
+func (a *Authenticator) verify(f sip.Flow, m *sip.Message, c *digest.Credentials, realm string, proxy bool, u *store.User) Decision {
+	req := digest.Request{Method: string(m.Method()), URI: m.RequestURI(), Realm: realm, Body: m.Body()}
 	switch r := a.server.Verify(c, req, ha1(u, c.Algorithm)); r.Outcome {
 	case digest.OK:
-		return Decision{Outcome: Authenticated, User: u.Name, Domain: realm}
+		return Decision{Outcome: Authenticated, User: u.Name, Domain: realm, NextNonce: r.NextNonce}
 	case digest.BadRequest:
 		return Decision{Outcome: Refused, Status: 400, Reason: "Bad Credentials: " + r.Reason}
 	default:
-		return a.challenge(realm, proxy, r.Outcome == digest.Stale, r.Reason)
+		return a.challenge(f, realm, proxy, r.Outcome == digest.Stale, r.Reason)
 	}
 }
 
@@ -216,10 +220,10 @@ func ha1(u *store.User, a digest.Algorithm) string {
 
 // challenge asks for credentials: 401 as a user agent server (RFC 3261 §22.2), 407 as a
 // proxy (§22.3).
-func (a *Authenticator) challenge(realm string, proxy, stale bool, cause string) Decision {
+func (a *Authenticator) challenge(f sip.Flow, realm string, proxy, stale bool, cause string) Decision {
 	d := Decision{
 		Outcome: Challenged, Status: 401, Header: sip.HWWWAuthenticate,
-		Challenges: a.server.Challenges(realm, stale), Cause: cause,
+		Challenges: a.server.Challenges(realm, stale, !f.Transport.WebSocket()), Cause: cause,
 	}
 	if proxy {
 		d.Status, d.Header = 407, sip.HProxyAuthenticate

@@ -442,3 +442,16 @@ func BenchmarkTrusted(b *testing.B) {
 		a.Trusted(browser)
 	}
 }
+
+// A web client that is offered auth-int takes it and fails: JsSIP.
+func TestIntegrityIsNotForWebClients(t *testing.T) {
+	a := newAuth(t, Config{Integrity: true}, newUsers())
+	for transport, offered := range map[sip.Transport]bool{sip.UDP: true, sip.TLS: true, sip.WS: false, sip.WSS: false} {
+		d := authenticate(a, sip.Flow{Transport: transport}, request(t, sip.REGISTER), false)
+		for _, c := range d.Challenges {
+			if strings.Contains(c, "auth-int") != offered {
+				t.Errorf("%v is challenged by %s", transport, c)
+			}
+		}
+	}
+}

@@ -39,6 +39,10 @@ type Decision struct {
 	// realm.
 	User, Domain string
 
+	// NextNonce is for the 200 to the user, in Authentication-Info (RFC 7616 §3.5); "" for
+	// none.
+	NextNonce string
+
 	// Status answers the request where it may not pass; 0 means that nothing may be sent.
 	Status int
 	// Reason is the response's reason phrase, "" for the standard one.

@@ -408,3 +408,21 @@ func TestLog(t *testing.T) {
 		}
 	}
 }
+
+// A client that refreshes is told the next nonce before its own is too old.
+func TestNextNonceIsSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, options{reg: Config{Inline: true}, auth: auth.Config{NonceAge: time.Hour}})
+		challenged := s.send(wsFlow(1), regText("Contact: <sip:a@h>"))
+		refresh := func(count int) string {
+			return s.send(wsFlow(1), regText("Contact: <sip:a@h>", "Authorization: "+answer(challenged, "alice", "secret", count)))
+		}
+		if got := refresh(1); find(statusOf, got) != "200 OK" || strings.Contains(got, "nextnonce") {
+			t.Error(got)
+		}
+		<-time.After(40 * time.Minute)
+		if got := refresh(2); find(statusOf, got) != "200 OK" || !strings.Contains(got, "\nAuthentication-Info: nextnonce=\"") {
+			t.Error(got)
+		}
+	})
+}

@@ -113,6 +113,9 @@ func (q *request) ok(bindings []store.Binding) {
 		m.Append(sip.HServiceRoute, q.serviceRoute) // RFC 3608 §6.1
 	}
 	q.appendOutbound(m)
+	if next := q.decision.NextNonce; next != "" {
+		m.Append(sip.HAuthenticationInfo, `nextnonce="`+next+`"`) // RFC 7616 §3.5
+	}
 	m.Append(sip.HSupported, supported)
 	m.Append(sip.HDate, q.date.at(q.now))
 	q.sent(q.tx.Respond(m))

@@ -93,7 +93,7 @@ func (s *server) wire(st store.Store) error {
 		return fmt.Errorf("GRUU key: %w", err)
 	}
 	authCfg := auth.Config{
-		Algorithms: s.cfg.Auth.Algorithms, Key: nonceKey, NonceAge: s.cfg.Auth.NonceAge,
+		Algorithms: s.cfg.Auth.Algorithms, Key: nonceKey, NonceAge: s.cfg.Auth.NonceAge, Integrity: s.cfg.Auth.Integrity,
 		FlowCalls: s.cfg.Auth.Calls == config.AuthFlow,
 	}
 	if s.cfg.Auth.Mode == config.AuthNone {

@@ -33,7 +33,7 @@ func newServer(t testing.TB, cfg Config) *Server {
 
 // challengeNonce takes the nonce out of a fresh challenge.
 func challengeNonce(s *Server) string {
-	_, rest, _ := strings.Cut(s.Challenges(realm, false)[0], `nonce="`)
+	_, rest, _ := strings.Cut(s.Challenges(realm, false, false)[0], `nonce="`)
 	nonce, _, _ := strings.Cut(rest, `"`)
 	return nonce
 }
@@ -85,10 +85,10 @@ func TestRFC7616Vectors(t *testing.T) {
 			t.Fatal(err)
 		}
 		ha1 := HA1(alg, "Mufasa", "http-auth@example.org", "Circle of Life")
-		if !c.proves(ha1, "GET") {
+		if !c.proves(ha1, "GET", nil) {
 			t.Errorf("%v: the RFC's response is refused", alg)
 		}
-		if c.proves(ha1, "POST") || c.proves(HA1(alg, "Mufasa", "http-auth@example.org", "x"), "GET") || c.proves("", "GET") {
+		if c.proves(ha1, "POST", nil) || c.proves(HA1(alg, "Mufasa", "http-auth@example.org", "x"), "GET", nil) || c.proves("", "GET", nil) {
 			t.Errorf("%v: another method or password is accepted", alg)
 		}
 	}
@@ -115,18 +115,18 @@ func TestLegacyVectors(t *testing.T) {
 		Algorithm: MD5, URI: "/dir/index.html", Nonce: "dcd98b7102dd2f0e8b11d0f600bfb0c093",
 		QOP: "auth", NC: "00000001", CNonce: "0a4f113b", Response: "6629fae49393a05397450978507c4ef1",
 	}
-	if !c.proves(ha1, "GET") {
+	if !c.proves(ha1, "GET", nil) {
 		t.Error("RFC 2617's response is refused")
 	}
 	c.QOP, c.Response = "", "670FD8C2DF070C60B045671B8B24FF02"
-	if !c.proves(ha1, "GET") {
+	if !c.proves(ha1, "GET", nil) {
 		t.Error("the response without qop is refused")
 	}
 }
 
 func TestChallenges(t *testing.T) {
 	s := newServer(t, Config{})
-	got := s.Challenges(`a "b"`, true)
+	got := s.Challenges(`a "b"`, true, false)
 	if len(got) != 2 || !strings.Contains(got[0], "algorithm=SHA-256") || !strings.Contains(got[1], "algorithm=MD5") {
 		t.Fatalf("want SHA-256 first and MD5 last, got %q", got)
 	}
@@ -135,10 +135,10 @@ func TestChallenges(t *testing.T) {
 			t.Errorf("challenge %s", v)
 		}
 	}
-	if v := s.Challenges(realm, false)[0]; strings.Contains(v, "stale") {
+	if v := s.Challenges(realm, false, false)[0]; strings.Contains(v, "stale") {
 		t.Errorf("fresh challenge %s", v)
 	}
-	if s := newServer(t, Config{Algorithms: []Algorithm{MD5}}); len(s.Challenges(realm, false)) != 1 {
+	if s := newServer(t, Config{Algorithms: []Algorithm{MD5}}); len(s.Challenges(realm, false, false)) != 1 {
 		t.Error("more challenges than algorithms")
 	}
 }
@@ -165,7 +165,7 @@ func TestVerify(t *testing.T) {
 		nonce := challengeNonce(s)
 		value := answer(a, password, nonce, "00000001", "REGISTER", target)
 		expect(t, "wrong password", verify(t, s, answer(a, "guess", nonce, "00000001", "REGISTER", target), register), Denied)
-		expect(t, "other method", verify(t, s, value, Request{"INVITE", target, realm}), Denied)
+		expect(t, "other method", verify(t, s, value, Request{Method: "INVITE", URI: target, Realm: realm}), Denied)
 		expect(t, "right password", verify(t, s, value, register), OK)
 		expect(t, "replay", verify(t, s, value, register), Stale)
 		expect(t, "replay with a wrong password", verify(t, s, answer(a, "guess", nonce, "00000001", "REGISTER", target), register), Denied)
@@ -346,6 +346,6 @@ func BenchmarkChallenges(b *testing.B) {
 	s := newServer(b, Config{})
 	b.ReportAllocs()
 	for b.Loop() {
-		s.Challenges(realm, false)
+		s.Challenges(realm, false, false)
 	}
 }

@@ -1,5 +1,6 @@
 // Package digest is the server's side of Digest access authentication in SIP: RFC 3261 §22,
-// RFC 7616 and RFC 8760, with the algorithms MD5 and SHA-256 and the quality of protection "auth".
+// RFC 7616 and RFC 8760, with the algorithms MD5, SHA-256 and SHA-512-256 and the qualities of
+// protection "auth" and "auth-int".
 //
 // A [Server] writes challenges and judges their answers. It keeps nothing for a challenge it
 // issued: a nonce carries its time and a signature, so nonces stay good over a restart with the
@@ -14,7 +15,7 @@
 //	switch res.Outcome {
 //	case digest.OK:         // go on
 //	case digest.BadRequest: // 400 with res.Reason
-//	default:                // 401 or 407 with server.Challenges(realm, res.Outcome == digest.Stale)
+//	default:                // 401 or 407 with server.Challenges(realm, res.Outcome == digest.Stale, false)
 //	}
 //
 // An unknown user has the H(A1) "": the work done and the answer given are those of a wrong

@@ -25,6 +25,10 @@ type Config struct {
 	// 0 means an hour.
 	MaxAge time.Duration
 
+	// Integrity accepts the quality of protection "auth-int" besides "auth", for clients that
+	// were offered it.
+	Integrity bool
+
 	// Nonces is how many used nonces are remembered, 24 bytes each, rounded up to a power of two.
 	// A nonce that was used before so many others were issued has to be replaced by its client.
 	// 0 means 65536.
@@ -35,6 +39,7 @@ type Config struct {
 type Server struct {
 	algorithms []Algorithm
 	maxAge     int64 // seconds
+	integrity  bool
 	minter     *minter
 	replay     *replay
 }
@@ -64,6 +69,11 @@ func (o Outcome) String() string {
 type Result struct {
 	Outcome Outcome
 	Reason  string
+
+	// NextNonce is for the client to use from now on, because the one it used will soon be
+	// too old: the value of nextnonce in an Authentication-Info (RFC 7616 §3.5), "" as long
+	// as there is no need.
+	NextNonce string
 }
 
 // Request is what the credentials have to fit to.
@@ -71,6 +81,7 @@ type Request struct {
 	Method string
 	URI    string // the Request-URI as received
 	Realm  string
+	Body   []byte // what "auth-int" protects
 }
 
 // New returns a server, or an error if the configuration can't be used.
@@ -99,23 +110,29 @@ func New(cfg Config) (*Server, error) {
 	return &Server{
 		algorithms: slices.Clone(cfg.Algorithms),
 		maxAge:     int64(cfg.MaxAge / time.Second),
+		integrity:  cfg.Integrity,
 		minter:     newMinter(slices.Clone(cfg.Key)),
 		replay:     newReplay(cfg.Nonces),
 	}, nil
 }
 
 // Challenges returns the values of the WWW-Authenticate or Proxy-Authenticate lines to send, one
-// for each algorithm, in the order in which they have to stand.
-func (s *Server) Challenges(realm string, stale bool) []string {
+// for each algorithm, in the order in which they have to stand. integrity offers "auth-int" too,
+// where [Config.Integrity] accepts it; it is not for web clients, of which some choose it and
+// then get it wrong.
+func (s *Server) Challenges(realm string, stale, integrity bool) []string {
 	nonce := s.minter.mint(realm)
-	suffix := ""
+	suffix := `, qop="auth"`
+	if integrity && s.integrity {
+		suffix = `, qop="auth,auth-int"`
+	}
 	if stale {
-		suffix = ", stale=true"
+		suffix += ", stale=true"
 	}
 	values := make([]string, len(s.algorithms))
 	for i, a := range s.algorithms {
 		// RFC 8760 §2.6: qop is always there.
-		values[i] = `Digest realm="` + quote(realm) + `", nonce="` + nonce + `", algorithm=` + a.String() + `, qop="auth"` + suffix
+		values[i] = `Digest realm="` + quote(realm) + `", nonce="` + nonce + `", algorithm=` + a.String() + suffix
 	}
 	return values
 }
@@ -126,27 +143,29 @@ func (s *Server) Challenges(realm string, stale bool) []string {
 // nonces of others.
 func (s *Server) Verify(c *Credentials, r Request, ha1 string) Result {
 	if reason := s.check(c, &r); reason != "" {
-		return Result{BadRequest, reason}
+		return Result{Outcome: BadRequest, Reason: reason}
 	}
 	nc, ok := c.count()
 	if !ok {
-		return Result{BadRequest, "nc is not a hexadecimal number"}
+		return Result{Outcome: BadRequest, Reason: "nc is not a hexadecimal number"}
 	}
 	id, ours := s.minter.open(c.Nonce, r.Realm)
-	if !c.proves(ha1, r.Method) {
-		return Result{Denied, "unknown user or wrong password"}
+	if !c.proves(ha1, r.Method, r.Body) {
+		return Result{Outcome: Denied, Reason: "unknown user or wrong password"}
 	}
 	// RFC 7616 §3.3: stale=true tells the client that its password was right and only the
 	// nonce was not.
 	switch age := s.minter.now() - id.issued(); {
 	case !ours:
-		return Result{Stale, "nonce not issued here"}
+		return Result{Outcome: Stale, Reason: "nonce not issued here"}
 	case age > s.maxAge || age < -s.maxAge:
-		return Result{Stale, "nonce too old"}
+		return Result{Outcome: Stale, Reason: "nonce too old"}
 	case !s.replay.use(id, nc):
-		return Result{Stale, "nonce count used before"}
+		return Result{Outcome: Stale, Reason: "nonce count used before"}
+	case age > s.maxAge/2:
+		return Result{Outcome: OK, NextNonce: s.minter.mint(r.Realm)}
 	}
-	return Result{OK, ""}
+	return Result{Outcome: OK}
 }
 
 // check returns why the credentials can't be an answer to a challenge of ours, or "".
@@ -156,7 +175,7 @@ func (s *Server) check(c *Credentials, r *Request) string {
 		return "realm not ours"
 	case !slices.Contains(s.algorithms, c.Algorithm):
 		return "algorithm not offered"
-	case c.QOP != "" && !strings.EqualFold(c.QOP, "auth"):
+	case c.QOP != "" && !strings.EqualFold(c.QOP, "auth") && !(s.integrity && c.integrity()):
 		return "qop not offered"
 	case c.QOP != "" && c.CNonce == "":
 		return "cnonce missing"
@@ -176,12 +195,15 @@ func (c *Credentials) count() (uint32, bool) {
 	return uint32(nc), err == nil
 }
 
+// integrity reports whether the credentials cover the body.
+func (c *Credentials) integrity() bool { return strings.EqualFold(c.QOP, "auth-int") }
+
 // noHA1 stands in for the H(A1) of an unknown user.
 const noHA1 = "0000000000000000000000000000000000000000000000000000000000000000"
 
 // proves reports whether the response was computed with the password of ha1 (RFC 7616 §3.4.1).
 // The comparison takes constant time, and so does everything for a ha1 that isn't there.
-func (c *Credentials) proves(ha1, method string) bool {
+func (c *Credentials) proves(ha1, method string, body []byte) bool {
 	size := c.Algorithm.hexSize()
 	known := len(ha1) == size
 	if !known {
@@ -189,6 +211,9 @@ func (c *Credentials) proves(ha1, method string) bool {
 	}
 	var space [512]byte
 	buf := append(append(append(space[:0], method...), ':'), c.URI...)
+	if c.integrity() { // RFC 7616 §3.4.3
+		buf = c.Algorithm.appendHex(append(buf, ':'), body)
+	}
 	var a2 [2 * 32]byte
 	ha2 := c.Algorithm.appendHex(a2[:0], buf)
 

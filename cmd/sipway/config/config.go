@@ -65,6 +65,7 @@ type Auth struct {
 	Algorithms []digest.Algorithm `yaml:"algorithms" doc:"digest algorithms in the order of the challenges; MD5 last, as web clients know no other and use the last challenge"`
 	Calls      AuthCalls          `yaml:"calls" doc:"flow: only requests outside an authenticated registration's flow are challenged; always: every one"`
 	NonceAge   time.Duration      `yaml:"nonce_age" doc:"how long clients may use a nonce"`
+	Integrity  bool               `yaml:"integrity" doc:"offer qop auth-int, which covers the body, to all but web clients"`
 }
 
 // Limits bounds what one peer can cost.

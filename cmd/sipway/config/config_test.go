@@ -94,7 +94,7 @@ log: {level: debug, format: json}
 			ServiceRoute:   []Route{"<sip:p1.example.test;lr>", "<sip:p2.example.test;lr>"},
 			ContactsPolicy: ContactsDropOldest, PathPolicy: PathAccept, ThirdParties: []User{"pbx@example.test"},
 		},
-		Auth: Auth{AuthNone, []digest.Algorithm{digest.MD5}, AuthAlways, 90 * time.Second},
+		Auth: Auth{AuthNone, []digest.Algorithm{digest.MD5}, AuthAlways, 90 * time.Second, false},
 		Trusted: []Peer{
 			peer("10.1.0.0/16", 0), peer("192.0.2.7/32", 5060), peer("2001:db8::1/128", 0), peer("2001:db8::2/128", 5070),
 		},
@@ -178,6 +178,7 @@ func TestErrors(t *testing.T) {
 		{"- a", "sipway.yaml:1: expects keys below it, not a list"},
 		{"registrar: {min_expires: 60}", `sipway.yaml:1: registrar.min_expires: "60": expects a duration such as 90s or 1h`},
 		{"registrar: {max_contacts: many}", `sipway.yaml:1: registrar.max_contacts: "many": expects a whole number`},
+		{"auth: {integrity: maybe}", `sipway.yaml:1: auth.integrity: "maybe": expects true or false`},
 		{"transport: {ping_interval: 10ms}", "transport.ping_interval: expects 0 or at least 1s, not 10ms"},
 		{"transport: {probe_timeout: 0s}", "transport: expects ping_timeout and probe_timeout of at least 100ms, not 10s, 0s"},
 		{"registrar: {park: 1m}", "registrar.park: expects 0 to 30s, not 1m0s"},

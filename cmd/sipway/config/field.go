@@ -130,6 +130,11 @@ func setScalar(v reflect.Value, text string) error {
 			return fmt.Errorf("%q: expects a whole number", text)
 		}
 		v.SetInt(int64(n))
+	case v.Kind() == reflect.Bool:
+		if text != "true" && text != "false" {
+			return fmt.Errorf("%q: expects true or false", text)
+		}
+		v.SetBool(text == "true")
 	case v.Kind() == reflect.String:
 		v.SetString(text)
 	default:
