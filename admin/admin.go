@@ -15,6 +15,8 @@
 //	       &sort=aor|expires|updated     their order
 //	       &limit=N&after=NEXT           the size of the page, and where it begins
 //	GET    /registrations/count          how many there are, {"count": N}; takes the same filters
+//	GET    /registrations/watch          what happens from now on, a line of JSON an event, an
+//	                                     empty one now and then; takes the same filters
 //	GET    /registrations/{aor}          all registrations of NAME@DOMAIN
 //	DELETE /registrations/{aor}          ends them, {"removed": [...]}
 //	       ?contact=CONTACT              only this one: a contact URI or a key
@@ -87,6 +89,9 @@ type Server struct {
 	started time.Time
 	http    *http.Server
 	serving sync.WaitGroup
+
+	ending context.Context // done when streams are to end
+	end    context.CancelFunc
 }
 
 // New returns a server that does not listen yet, or an error if its address is not on loopback.
@@ -98,6 +103,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Logger = slog.Default()
 	}
 	s := &Server{cfg: cfg, started: time.Now()}
+	s.ending, s.end = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler: s.Handler(),
 		// Nobody holds a connection by being slow. A profile may take its time to be
@@ -126,8 +132,10 @@ func (s *Server) Start(ctx context.Context) (net.Addr, error) {
 	return ln.Addr(), nil
 }
 
-// Shutdown stops listening and waits for requests under way until ctx ends, then breaks them off.
+// Shutdown stops listening, ends the streams of events and waits for other requests under way until
+// ctx ends, then breaks them off.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.end()
 	err := errors.Join(s.http.Shutdown(ctx), s.http.Close())
 	s.serving.Wait() // which closes the listener
 	return err

@@ -40,6 +40,11 @@ type Live interface {
 	// answers as long as ctx lasts. Contacts that do not answer are no error of Ping;
 	// store.ErrNotFound is where there are no contacts.
 	Ping(ctx context.Context, aor string) ([]Pong, error)
+
+	// Watch returns the events of the registrations that the query selects, from now until
+	// ctx ends, which closes the channel. Who reads too slowly is told how many were left
+	// out. Two changes of the same moment may come in either order.
+	Watch(ctx context.Context, q Query) (<-chan Event, error)
 }
 
 // Pong is a contact's answer to an OPTIONS.

@@ -31,7 +31,7 @@ func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	st := memory.New()
 	path := filepath.Join(t.TempDir(), "admin.sock")
-	s, err := New(Config{Addr: "unix:" + path, Registrations: Offline{st}, Users: st})
+	s, err := New(Config{Addr: "unix:" + path, Registrations: Offline{Store: st}, Users: st})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func TestBadRequests(t *testing.T) {
 // A page in a browser on the same machine can't change anything, whatever it sends.
 func TestCrossOrigin(t *testing.T) {
 	st := memory.New()
-	s := newServer(t, Config{Registrations: Offline{st}, Users: st})
+	s := newServer(t, Config{Registrations: Offline{Store: st}, Users: st})
 	req := httptest.NewRequest(http.MethodPost, "http://127.0.0.1:8081/users", strings.NewReader(""))
 	req.Header.Set("Sec-Fetch-Site", "cross-site")
 	w := httptest.NewRecorder()

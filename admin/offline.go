@@ -10,13 +10,17 @@ import (
 
 // Offline looks at the registrations of a store itself. It knows nothing of connections, so
 // it can't close any.
-type Offline struct{ Store store.Store }
+type Offline struct {
+	Store store.Store
+	// Change makes a change where others are to hear of it; nil means Store.Register.
+	Change func(context.Context, store.Update) (store.Result, error)
+}
 
 var _ Registrations = Offline{}
 
 // List implements [Registrations].
 func (o Offline) List(ctx context.Context, q Query) (Page, error) {
-	sq, err := q.store()
+	sq, err := q.Store()
 	if err != nil {
 		return Page{}, err
 	}
@@ -37,7 +41,7 @@ func (o Offline) List(ctx context.Context, q Query) (Page, error) {
 
 // Count implements [Registrations].
 func (o Offline) Count(ctx context.Context, q Query) (int, error) {
-	sq, err := q.store()
+	sq, err := q.Store()
 	if err != nil {
 		return 0, err
 	}
@@ -78,25 +82,31 @@ func (o Offline) RemoveBindings(ctx context.Context, aor, contact string) ([]sto
 	if err != nil {
 		return nil, err
 	}
+	if len(bindings) == 0 {
+		return nil, notRegistered(aor)
+	}
 	// A Call-ID of its own: the removal is late for nobody (RFC 3261 §10.3 step 7).
-	u := store.Update{AOR: aor, Now: now, CallID: rand.Text(), CSeq: 1}
-	var gone []store.Binding
+	u := store.Update{AOR: aor, Now: now, CallID: rand.Text(), CSeq: 1, Operator: true}
 	for i := range bindings {
 		if b := &bindings[i]; contact == "" || b.Contact == contact || b.Key == contact {
-			gone = append(gone, *b)
 			u.Bindings = append(u.Bindings, store.Binding{Key: b.Key})
 		}
 	}
-	switch {
-	case len(bindings) == 0:
-		return nil, notRegistered(aor)
-	case len(gone) == 0:
+	if len(u.Bindings) == 0 {
 		return nil, described{aor + " has no contact " + contact, store.ErrNotFound}
 	}
-	if _, err := o.Store.Register(ctx, u); err != nil {
-		return nil, err
+	change := o.Change
+	if change == nil {
+		change = o.Store.Register
 	}
-	return gone, nil
+	result, err := change(ctx, u)
+	var gone []store.Binding
+	for _, c := range result.Gone {
+		if c.Event == store.Removed {
+			gone = append(gone, c.Binding)
+		}
+	}
+	return gone, err
 }
 
 func notRegistered(aor string) error {

@@ -75,8 +75,8 @@ func parseQuery(v url.Values) (Query, error) {
 	return q, nil
 }
 
-// store is the query as the store takes it.
-func (q *Query) store() (store.Query, error) {
+// Store is the query as the store takes it.
+func (q *Query) Store() (store.Query, error) {
 	now := time.Now()
 	sq := store.Query{Pattern: q.AOR, UserAgent: q.UserAgent, Node: q.Node, Limit: pageSize(q.Limit), Now: now}
 	if q.Transport != "" {

@@ -50,6 +50,7 @@ func (s *Server) routeRegistrations(mux *http.ServeMux) {
 	})
 	if live, ok := regs.(Live); ok {
 		mux.HandleFunc("POST /registrations/{aor}/ping", s.ping(live))
+		mux.HandleFunc("GET /registrations/watch", s.watch(live))
 	}
 }
 

@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 
@@ -37,6 +38,16 @@ func (r *Registrar) Watch(f func(store.Event, *store.Binding)) (stop func()) {
 			return kept
 		})
 	}
+}
+
+// Change makes a change that no REGISTER asks for, as [store.Locations] does, and tells those
+// who watch.
+func (r *Registrar) Change(ctx context.Context, u store.Update) (store.Result, error) {
+	result, err := r.store.Register(ctx, u)
+	if err == nil {
+		r.watchers.tellResult(&result)
+	}
+	return result, err
 }
 
 func (w *watchers) edit(f func([]*watcher) []*watcher) {

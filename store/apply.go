@@ -35,6 +35,17 @@ type Update struct {
 	// go that were not refreshed for longest and that the request does not name. Without
 	// it, or where that is not enough, the update fails with ErrTooManyContacts.
 	DropOldest bool
+
+	// Operator says that no REGISTER asks for the update: what it removes is Removed.
+	Operator bool
+}
+
+// removal is what the update's removals are.
+func (u *Update) removal() Event {
+	if u.Operator {
+		return Removed
+	}
+	return Unregistered
 }
 
 // Query reports whether the update asks for no change (RFC 3261 §10.3 step 6: a REGISTER
@@ -88,7 +99,7 @@ func (r *Result) removeAll(u *Update) error {
 		if late(&r.Before[i], u) {
 			return ErrOrder
 		}
-		r.Gone = append(r.Gone, Change{Unregistered, r.Before[i]})
+		r.Gone = append(r.Gone, Change{u.removal(), r.Before[i]})
 	}
 	r.Removed = len(r.Before)
 	return nil
@@ -178,7 +189,7 @@ func (r *Result) account(next []Binding, u *Update) error {
 			r.Gone = append(r.Gone, Change{Replaced, *b})
 			r.Removed++
 		case !r.dropped(b.Key):
-			r.Gone = append(r.Gone, Change{Unregistered, *b})
+			r.Gone = append(r.Gone, Change{u.removal(), *b})
 			r.Removed++
 		}
 	}

@@ -15,6 +15,7 @@ const (
 	Expired
 	FlowClosed // the connection that it was bound over closed
 	NodeGone   // the node that had its connection is no more (Leases.Void)
+	Removed    // by the operator
 )
 
 // Removal reports whether the binding does not exist any more.

@@ -21,7 +21,19 @@ type directory struct {
 	process *process
 }
 
-var _ admin.Registrations = (*directory)(nil)
+var _ admin.Live = (*directory)(nil)
+
+func newDirectory(p *process) *directory {
+	return &directory{admin.Offline{Store: p.store, Change: p.change}, p}
+}
+
+// change has the registrar make a change of the operator's, who tells those who watch.
+func (p *process) change(ctx context.Context, u store.Update) (store.Result, error) {
+	if s := p.server.Load(); s != nil {
+		return s.registrar.Change(ctx, u)
+	}
+	return p.store.Register(ctx, u)
+}
 
 // Show implements [admin.Registrations].
 func (d *directory) Show(ctx context.Context, aor string) ([]admin.Registration, error) {
@@ -73,6 +85,15 @@ func (d *directory) Remove(ctx context.Context, aor, contact string, kick bool) 
 	}
 	d.process.log.Info("registrations removed by the operator", "aor", aor, "contacts", len(removed), "kick", kick)
 	return removed, nil
+}
+
+// Watch implements [admin.Live].
+func (d *directory) Watch(ctx context.Context, q admin.Query) (<-chan admin.Event, error) {
+	sq, err := q.Store()
+	if err != nil {
+		return nil, err
+	}
+	return d.process.changes.watch(ctx, sq), nil
 }
 
 // kick closes a binding's connection, if this process has it.

@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -26,6 +25,8 @@ const (
 	exitNotFound    = 3
 	exitExists      = 4
 	exitUnavailable = 5
+
+	exitInterrupted = 130 // as shells have it for one who pressed Ctrl-C
 )
 
 const rootHelp = `sipway connects browsers that speak SIP over WebSocket with desk phones over UDP
@@ -46,14 +47,29 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	env      func(string) (string, bool)
-	signals  <-chan os.Signal // that ask a server to end
+
+	// notify returns a channel of the signals, which from then on do nothing else, and what
+	// ends that. Nil means that there are no signals.
+	notify func(...os.Signal) (<-chan os.Signal, func())
 }
 
 func main() {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
-	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, signals: signals}
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.LookupEnv, notify: notify}
 	os.Exit(a.run(context.Background(), os.Args[1:]))
+}
+
+func notify(signals ...os.Signal) (<-chan os.Signal, func()) {
+	c := make(chan os.Signal, 2)
+	signal.Notify(c, signals...)
+	return c, func() { signal.Stop(c) }
+}
+
+// catch is notify where there are signals.
+func (a *app) catch(signals ...os.Signal) (<-chan os.Signal, func()) {
+	if a.notify == nil {
+		return nil, func() {}
+	}
+	return a.notify(signals...)
 }
 
 // run executes a command line and returns the exit code.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -35,6 +37,7 @@ func (a *app) readPassword(id store.UserID, fromStdin bool) (string, error) {
 		text, err := term.ReadPassword(int(tty.Fd()))
 		return string(text), err
 	}
+	defer a.restoreEcho(int(tty.Fd()))()
 	first, err := ask(fmt.Sprintf("Password for %s: ", id))
 	if err != nil {
 		return "", err
@@ -47,6 +50,27 @@ func (a *app) readPassword(id store.UserID, fromStdin bool) (string, error) {
 		return "", errors.New("the passwords differ")
 	}
 	return notEmpty(first)
+}
+
+// restoreEcho has an interrupt leave the terminal as it is now, until the function that it returns is
+// called.
+func (a *app) restoreEcho(fd int) (stop func()) {
+	state, err := term.GetState(fd)
+	if err != nil {
+		return func() {}
+	}
+	signals, release := a.catch(os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-signals:
+			term.Restore(fd, state)
+			fmt.Fprintln(a.err)
+			os.Exit(exitInterrupted)
+		case <-done:
+		}
+	}()
+	return func() { close(done); release() }
 }
 
 func notEmpty(password string) (string, error) {

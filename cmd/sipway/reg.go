@@ -13,7 +13,7 @@ import (
 
 func (a *app) regCommand() *cobra.Command {
 	cmd := group("reg", "Look at the registrations and end them",
-		a.regListCommand(), a.regShowCommand(), a.regRemoveCommand(), a.regPingCommand())
+		a.regListCommand(), a.regShowCommand(), a.regWatchCommand(), a.regRemoveCommand(), a.regPingCommand())
 	cmd.Long = `The commands below ask the running server, at the address that --admin names, else the
 configuration. Where none answers there, they work on the store that the configuration names;
 with --store they always do.`

@@ -28,17 +28,12 @@ func (a *app) regListCommand() *cobra.Command {
   sipway reg list --count`,
 	}
 	jsonFlag(cmd, &asJSON)
-	cmd.Flags().StringVar(&q.AOR, "aor", "", "only addresses like this, with * for anything")
-	cmd.Flags().StringVar(&q.UserAgent, "user-agent", "", "only user agents with this in their name")
-	cmd.Flags().StringVar(&q.Transport, "transport", "", "only these: udp, tcp, tls, ws or wss")
-	cmd.Flags().StringVar(&q.Node, "node", "", "only those of this node")
-	cmd.Flags().StringVar(&q.Source, "source", "", "only those from this ADDRESS or PREFIX")
+	selectFlags(cmd, &q)
 	cmd.Flags().DurationVar(&q.Expiring, "expiring", 0, "only those that expire within this time")
 	cmd.Flags().StringVar(&q.Sort, "sort", "aor", "order: aor, expires (soonest first) or updated (latest first)")
 	cmd.Flags().IntVar(&q.Limit, "limit", 0, "list at most so many (0: all)")
 	cmd.Flags().StringVar(&q.After, "after", "", "begin behind this address, or this place in a list with a limit")
 	cmd.Flags().BoolVar(&count, "count", false, "print only how many there are")
-	complete(cmd, "transport", "udp", "tcp", "tls", "ws", "wss")
 	complete(cmd, "sort", admin.Sorts...)
 	return a.onRegistrations(cmd, func(cmd *cobra.Command, _ []string, _ *config.Config, regs admin.Registrations) error {
 		if q.Limit < 0 || q.Expiring < 0 {
@@ -75,6 +70,16 @@ func (a *app) regListCommand() *cobra.Command {
 		}
 		return nil
 	})
+}
+
+// selectFlags adds the flags that select registrations by what does not change.
+func selectFlags(cmd *cobra.Command, q *admin.Query) {
+	cmd.Flags().StringVar(&q.AOR, "aor", "", "only addresses like this, with * for anything")
+	cmd.Flags().StringVar(&q.UserAgent, "user-agent", "", "only user agents with this in their name")
+	cmd.Flags().StringVar(&q.Transport, "transport", "", "only these: udp, tcp, tls, ws or wss")
+	cmd.Flags().StringVar(&q.Node, "node", "", "only those of this node")
+	cmd.Flags().StringVar(&q.Source, "source", "", "only those from this ADDRESS or PREFIX")
+	complete(cmd, "transport", "udp", "tcp", "tls", "ws", "wss")
 }
 
 // complete lets a shell complete the values of a flag.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,11 +17,34 @@ type lab struct {
 	*cli
 	*running
 	udp, tcp, ws string
+	stopped      bool
+}
+
+// stop ends the server in good order.
+func (l *lab) stop() {
+	l.t.Helper()
+	l.signals <- syscall.SIGTERM
+	l.ended()
+}
+
+func (l *lab) ended() {
+	l.t.Helper()
+	l.stopped = true
+	if code := <-l.code; code != exitOK {
+		l.t.Errorf("the server's exit code is %d", code)
+	}
 }
 
 func newLab(t *testing.T, args ...string) *lab {
 	t.Helper()
 	c := newCLI(t)
+	return c.lab(args...)
+}
+
+// lab starts a server in the directory of the command lines.
+func (c *cli) lab(args ...string) *lab {
+	c.t.Helper()
+	t := c.t
 	c.env["SIPWAY_AUTH_MODE"] = "none"
 	c.env["SIPWAY_STORE"] = "memory:"
 	c.env["SIPWAY_DOMAINS"] = "a.test"
@@ -35,9 +59,9 @@ func newLab(t *testing.T, args ...string) *lab {
 		for range l.lines { // nobody else reads the log from here on
 		}
 	}()
-	t.Cleanup(func() { // the test's context has ended, and the server with it
-		if code := <-l.code; code != exitOK {
-			t.Errorf("the server's exit code is %d", code)
+	t.Cleanup(func() {
+		if !l.stopped { // but the test's context has ended, and the server with it
+			l.ended()
 		}
 	})
 	return l

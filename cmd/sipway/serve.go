@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -61,6 +62,8 @@ it at once.`,
 
 // serve runs a server until a signal or the end of ctx.
 func (a *app) serve(ctx context.Context, cfg *config.Config) error {
+	signals, release := a.catch(syscall.SIGTERM, os.Interrupt)
+	defer release()
 	log := newLogger(a.err, cfg.Log, a.colored(a.err))
 	log.Info("sipway starts", "version", buildVersion().Version, "domains", cfg.Domains)
 	for _, w := range cfg.Warnings() {
@@ -71,15 +74,16 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	p := &process{cfg: cfg, store: st, log: log, started: time.Now()}
+	defer st.Watch(p.changes.elsewhere)()
 	if err := p.start(ctx); err != nil {
 		return errors.Join(err, p.end(ctx))
 	}
 	select {
-	case sig := <-a.signals:
+	case sig := <-signals:
 		log.Info("draining, a second signal ends at once", "signal", sig, "at_most", drainTime)
 	case <-ctx.Done():
 	}
-	return a.drain(p)
+	return p.drain(signals)
 }
 
 // prepareStore opens the store and gives it the users of the configured file.
@@ -102,8 +106,8 @@ func (a *app) prepareStore(ctx context.Context, cfg *config.Config, log *slog.Lo
 	return st, nil
 }
 
-// drain ends the process's server in good order, or at once at another signal.
-func (a *app) drain(p *process) error {
+// drain ends the server in good order, or at once at another signal.
+func (p *process) drain(signals <-chan os.Signal) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	ended := make(chan error, 1)
@@ -118,7 +122,7 @@ func (a *app) drain(p *process) error {
 			p.log.Info("ended")
 		}
 		return err
-	case sig := <-a.signals:
+	case sig := <-signals:
 		return fmt.Errorf("ended at once by a second signal (%v)", sig)
 	}
 }
@@ -132,6 +136,7 @@ type process struct {
 
 	server   atomic.Pointer[server] // nil until it serves
 	admin    *admin.Server
+	changes  changes
 	draining atomic.Bool
 }
 
@@ -146,6 +151,7 @@ func (p *process) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.registrar.Watch(p.changes.publish)
 	p.server.Store(s)
 	p.log.Info("ready", "took", time.Since(p.started).Round(time.Millisecond))
 	return nil
@@ -158,7 +164,7 @@ func (p *process) startAdmin(ctx context.Context) error {
 		Status:  p.status,
 		Ready:   p.ready,
 
-		Registrations: &directory{Offline: admin.Offline{Store: p.store}, process: p},
+		Registrations: newDirectory(p),
 		Users:         checkedUsers{p.store},
 
 		Logger: p.log,

@@ -32,20 +32,25 @@ type running struct {
 func (c *cli) serve(args ...string) *running {
 	r := &running{lines: make(chan string, 100), signals: make(chan os.Signal, 2), code: make(chan int, 1)}
 	out, in := io.Pipe()
-	a := &app{in: strings.NewReader(""), out: io.Discard, err: in, env: c.lookup, signals: r.signals}
+	a := &app{in: strings.NewReader(""), out: io.Discard, err: in, env: c.lookup, notify: r.notify}
 	go func() {
 		code := a.run(c.t.Context(), append([]string{"serve"}, args...))
 		in.Close()
 		r.code <- code
 	}()
-	go func() {
-		defer close(r.lines)
-		for s := bufio.NewScanner(out); s.Scan(); {
-			r.lines <- s.Text()
-		}
-	}()
+	go readLines(out, r.lines)
 	return r
 }
+
+// readLines passes on lines, and the end.
+func readLines(in io.Reader, lines chan<- string) {
+	defer close(lines)
+	for s := bufio.NewScanner(in); s.Scan(); {
+		lines <- s.Text()
+	}
+}
+
+func (r *running) notify(...os.Signal) (<-chan os.Signal, func()) { return r.signals, func() {} }
 
 // await returns the first line of the log that matches, and its groups.
 func (r *running) await(t *testing.T, pattern string) []string {
@@ -194,12 +199,11 @@ func (s stuckStore) Close() error {
 
 func TestSecondSignal(t *testing.T) {
 	signals := make(chan os.Signal, 2)
-	a := &app{signals: signals}
 	st := stuckStore{release: make(chan struct{})}
 	defer close(st.release)
 	p := &process{store: st, log: newLogger(io.Discard, config.Default().Log, false)}
 	signals <- os.Interrupt
-	if err := a.drain(p); err == nil || !strings.Contains(err.Error(), "second signal (interrupt)") {
+	if err := p.drain(signals); err == nil || !strings.Contains(err.Error(), "second signal (interrupt)") {
 		t.Errorf("%v", err)
 	}
 }

@@ -50,6 +50,7 @@ type table struct {
 	widths []int // of the columns, as wide as their cells
 	total  int   // width of a line, 0 for any
 	rows   [][]string
+	paint  string // escape sequence in front of the rows to come, if any; they are written one by one
 	wrote  bool
 }
 
@@ -106,7 +107,11 @@ func (t *table) flush() error {
 		t.wrote = true
 	}
 	for _, r := range t.rows {
+		b.WriteString(t.paint)
 		line(&b, r, widths)
+	}
+	if t.paint != "" {
+		b.WriteString("\x1b[0m")
 	}
 	t.rows = t.rows[:0]
 	_, err := io.WriteString(t.w, b.String())

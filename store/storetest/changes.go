@@ -14,6 +14,7 @@ import (
 var eventNames = map[store.Event]string{
 	store.Added: "added", store.Refreshed: "refreshed", store.Unregistered: "unregistered", store.Replaced: "replaced",
 	store.Dropped: "dropped", store.Expired: "expired", store.FlowClosed: "flow closed", store.NodeGone: "node gone",
+	store.Removed: "removed",
 }
 
 // testChanges: the result of an update says what has become of every binding, and why.
@@ -29,6 +30,7 @@ func testChanges(t *testing.T, s store.Store) {
 	}
 	limited := func(n int, u store.Update) store.Update { u.MaxContacts, u.DropOldest = n, true; return u }
 	replacing := func(u store.Update, keys ...string) store.Update { u.Replace = keys; return u }
+	byOperator := func(u store.Update) store.Update { u.Operator = true; return u }
 	steps := []struct {
 		name    string
 		u       store.Update
@@ -52,6 +54,8 @@ func testChanges(t *testing.T, s store.Store) {
 		{"a query", at(9*time.Second, update(alice, "C", 3)), nil, "e/1 g/1"},
 		{"what had expired is told by the next", at(time.Hour, update(alice, "H", 1, contact("h"))),
 			[]string{"expired e", "expired g", "added h"}, "h/1"},
+		{"removed by the operator", at(time.Hour, byOperator(update(alice, "O", 1, gone("h"), gone("nothing")))), []string{"removed h"}, ""},
+		{"another", at(time.Hour, update(alice, "H", 2, contact("h"))), []string{"added h"}, "h/2"},
 		{"all", store.Update{AOR: alice, Now: t0.Add(time.Hour), CallID: "x", RemoveAll: true}, []string{"unregistered h"}, ""},
 	}
 	for _, st := range steps {
