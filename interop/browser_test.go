@@ -202,6 +202,12 @@ const (
 // end of the test closes it.
 func openPage(t *testing.T, s *server, library, user string) *page {
 	t.Helper()
+	return openTab(t, s, library, user, "")
+}
+
+// openTab is openPage for one of several tabs of a user.
+func openTab(t *testing.T, s *server, library, user, tab string) *page {
+	t.Helper()
 	b, err := theBrowser()
 	if err != nil {
 		t.Fatalf("browser: %v", err)
@@ -209,8 +215,8 @@ func openPage(t *testing.T, s *server, library, user string) *page {
 	p := &page{
 		browser: b,
 		account: account{User: user, Domain: domain, Password: password(user), Server: "ws://" + s.ws + "/"},
-		name:    t.Name() + "/" + user,
-		box:     newMailbox(user + " (" + library + ")"),
+		name:    t.Name() + "/" + user + tab,
+		box:     newMailbox(user + tab + " (" + library + ")"),
 	}
 	b.mu.Lock()
 	b.pages[p.name] = p

@@ -39,6 +39,7 @@ type event struct {
 	Originator string `json:"originator"` // "local" or "remote"
 	Cause      string `json:"cause"`
 	Body       string `json:"body"`
+	Took       int    `json:"took"` // milliseconds from the INVITE's sending to its final response
 }
 
 // String shows the fields that are set.

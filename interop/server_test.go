@@ -29,6 +29,7 @@ type settings struct {
 	memory  bool     // the memory store instead of SQLite
 	md5     bool     // challenges for MD5 only, not for SHA-256 and MD5
 	users   []string // besides the named ones: name@domain
+	more    string   // lines of the configuration besides these
 }
 
 // namedUsers exist on every server.
@@ -90,6 +91,7 @@ func (s *server) writeConfig(t *testing.T, with settings) {
 	if with.trusted {
 		conf.WriteString("trusted: [127.0.0.1]\n")
 	}
+	conf.WriteString(with.more)
 	s.writeFile(t, "sipway.yaml", conf.String())
 }
 

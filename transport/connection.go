@@ -164,7 +164,7 @@ func (c *connection) limit(on bool) error {
 // receive hands a message to the handler.
 func (c *connection) receive(b []byte) {
 	if c.layer.receive(c.flow, b, c.tally) && !c.greeted.Load() {
-		c.greeted.Store(true)
+		c.greet()
 	}
 }
 

@@ -128,12 +128,22 @@ func (c *connection) watch() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case cfg.FirstMessageTimeout > 0:
-		c.phase = fresh
+	case cfg.FirstMessageTimeout > 0: // phase fresh
 		c.arm(cfg.FirstMessageTimeout)
 	case c.pings():
 		c.phase = quiet
 		c.arm(jitter(cfg.PingInterval))
+	}
+}
+
+// greet notes the first valid message: from now on the connection is kept alive.
+func (c *connection) greet() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.greeted.Store(true)
+	if c.phase == fresh && c.pings() && c.ending() == nil {
+		c.phase = quiet
+		c.arm(jitter(c.layer.cfg.PingInterval))
 	}
 }
 

@@ -298,7 +298,7 @@ func TestWSPingTimeout(t *testing.T) {
 		if closed.flow != e.flow || closed.err != ErrPingTimeout {
 			t.Errorf("%+v", closed)
 		}
-		if took := time.Since(start); took != 35*time.Second {
+		if took := time.Since(start); took < 21*time.Second || took > 25*time.Second {
 			t.Errorf("after %v", took)
 		}
 	})

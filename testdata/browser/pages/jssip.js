@@ -22,6 +22,10 @@ function follow(session) {
   session.on("sdp", (event) => {
     event.sdp = onLoopback(event.sdp);
   });
+  let sent;
+  session.on("sending", () => {
+    sent = performance.now();
+  });
   session.on("progress", ({ originator, response }) => {
     if (originator === "remote") {
       report("progress", { call, status: response.status_code });
@@ -33,7 +37,10 @@ function follow(session) {
   session.on("unhold", ({ originator }) => report("unhold", { call, originator }));
   session.on("ended", ({ originator, cause }) => report("ended", { call, originator, cause }));
   session.on("failed", ({ originator, cause, message }) =>
-    report("failed", { call, originator, cause, status: message?.status_code ?? 0 }));
+    report("failed", {
+      call, originator, cause, status: message?.status_code ?? 0,
+      took: Math.round(performance.now() - sent) || 0,
+    }));
   session.on("refer", ({ accept }) =>
     accept((referred) => report("referred", { call: follow(referred) }), MEDIA));
   return call;
