@@ -54,22 +54,43 @@ func (b *branch) start() {
 	}
 }
 
-// send is RFC 3261 §16.6 steps 10 and 11. The attempt is that of one of several servers,
-// nil where the target is a flow.
-func (b *branch) send(flow sip.Flow, a *attempt) {
+// build makes the request as it goes over a flow. It is nil where the branch needs none any
+// more, or has ended for want of one. sole says that no other is made of the request.
+func (b *branch) build(flow sip.Flow, sole bool) *sip.Message {
 	c := b.context
 	c.mu.Lock()
 	if !b.wanted() { // after the flow was opened
 		c.mu.Unlock()
 		b.fail(487)
-		return
+		return nil
 	}
 	breadth := b.breadth
 	r := c.request // the context lets go of it with its last branch
 	c.mu.Unlock()
-	m, err := c.proxy.forwarded(&r, flow, &b.target, breadth, a == nil && !c.home)
+	if flow.Transport == sip.UDP && r.msg.Size() > largestDatagram/2 {
+		sole = false // it may grow too large, and is made anew then
+	}
+	m, err := c.proxy.forwarded(&r, flow, &b.target, breadth, sole)
 	if err != nil {
 		b.fail(err.(*replyError).status)
+		return nil
+	}
+	return m
+}
+
+// send is RFC 3261 §16.6 steps 10 and 11. The attempt is that of one of several servers,
+// nil where the target is a flow.
+func (b *branch) send(flow sip.Flow, a *attempt) {
+	c := b.context
+	m := b.build(flow, a == nil && !c.home)
+	switch {
+	case m == nil:
+		return
+	case a == nil && c.proxy.tooLarge(m, flow) && b.sendLarge(flow):
+		m.Release()
+		return
+	case flow.Transport == sip.UDP && m.Size() > mostUDP:
+		b.fail(513)
 		return
 	}
 	var handler transaction.ClientHandler = b

@@ -16,6 +16,7 @@
 //	context.go    §16.7  response processing, in the response context that owns all branches
 //	branch.go     §16.7 step 2, §16.8, §16.9  one branch: its client transaction and Timer C
 //	failover.go   RFC 3263 §4.3  from a server that fails to the next one, within a branch
+//	large.go      §18.1.1  requests that are too large for a datagram
 //	recurse.go    §16.7 step 4  recursion on 3xx
 //	best.go       §16.7 steps 6 and 7  the choice of the best response
 //	late.go       2xx of further phones, by policy

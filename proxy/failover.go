@@ -26,14 +26,23 @@ type failover struct {
 	tries  int // servers asked for; the seeker's
 
 	// Guarded by the context's mu.
-	current *attempt // the last one that was begun
-	seeking bool     // a goroutine looks for the next server
+	current *attempt   // the last one that was begun
+	seeking bool       // a goroutine looks for the next server
+	spare   *candidate // the one to try next, before next is asked
+}
+
+// candidate is a server to be tried, by a flow where that is known.
+type candidate struct {
+	server sip.Server
+	flow   sip.Flow // Transport 0: to be opened
+	tcp    large
+	pause  time.Duration // how long it is passed over when it fails, 0 for the usual time
 }
 
 // attempt is the request on its way to one server.
 type attempt struct {
-	of     *failover
-	server sip.Server
+	candidate
+	of *failover
 
 	// Guarded by the context's mu.
 	client *transaction.Client
@@ -75,34 +84,45 @@ func (f *failover) seek() {
 	c := f.branch.context
 	p := c.proxy
 	for {
-		s, err := f.nextServer()
+		to, err := f.nextCandidate()
 		if err != nil {
 			f.exhausted(err)
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), p.LookupTimeout)
-		flow, err := p.dial(ctx, s)
-		cancel()
+		if to.flow.Transport == 0 {
+			ctx, cancel := context.WithTimeout(context.Background(), p.LookupTimeout)
+			to.flow, err = p.dial(ctx, to.server)
+			cancel()
+		}
 		if err == nil {
-			f.begin(s, flow)
+			f.begin(f.enlarge(to))
 			return
 		}
-		p.Logger.Info("server unreachable", "call-id", c.callID, "host", f.branch.target.hop.uri.Host, "server", s, "error", err)
+		p.Logger.Info("server unreachable", "call-id", c.callID, "host", f.branch.target.hop.uri.Host, "server", to.server, "error", err)
 	}
 }
 
-func (f *failover) nextServer() (sip.Server, error) {
-	if f.tries++; f.tries > maxServers {
-		return sip.Server{}, io.EOF
+func (f *failover) nextCandidate() (to candidate, err error) {
+	c := f.branch.context
+	c.mu.Lock()
+	spare := f.spare
+	f.spare = nil
+	c.mu.Unlock()
+	if spare != nil {
+		return *spare, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), f.branch.context.proxy.LookupTimeout)
+	if f.tries++; f.next == nil || f.tries > maxServers {
+		return to, io.EOF
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.proxy.LookupTimeout)
 	defer cancel()
-	return f.next(ctx)
+	to.server, err = f.next(ctx)
+	return to, err
 }
 
 // begin sends the request to a server, unless the branch got its answer while it was looked
 // for. From now on the attempt before it counts for nothing but a late 2xx.
-func (f *failover) begin(s sip.Server, flow sip.Flow) {
+func (f *failover) begin(to candidate) {
 	b := f.branch
 	c := b.context
 	c.mu.Lock()
@@ -112,7 +132,7 @@ func (f *failover) begin(s sip.Server, flow sip.Flow) {
 		c.mu.Unlock()
 		return
 	}
-	a := &attempt{of: f, server: s}
+	a := &attempt{of: f, candidate: to}
 	f.current = a
 	silent := old != nil && old.ended == nil
 	var abandoned *transaction.Client
@@ -121,13 +141,13 @@ func (f *failover) begin(s sip.Server, flow sip.Flow) {
 	}
 	c.mu.Unlock()
 	if silent {
-		c.proxy.Locator.Failed(old.server, 0)
-		c.proxy.Logger.Info("server silent", "call-id", c.callID, "server", old.server, "next", s)
+		c.proxy.Locator.Failed(old.server, old.pause)
+		c.proxy.Logger.Info("server silent", "call-id", c.callID, "server", old.server, "next", to.server)
 	}
 	if abandoned != nil {
 		abandoned.Cancel("") // goes out if it answers after all (RFC 3261 §9.1)
 	}
-	b.send(flow, a)
+	b.send(to.flow, a)
 }
 
 // exhausted ends the branch as its last attempt ended, or as unreachable where none was
@@ -239,7 +259,7 @@ func (a *attempt) stopTimer() {
 
 // Error hears that no response will come.
 func (a *attempt) Error(tx *transaction.Client, err error) {
-	a.of.branch.context.proxy.Locator.Failed(a.server, 0)
+	a.of.branch.context.proxy.Locator.Failed(a.server, a.pause)
 	a.failed(&outcome{tx: tx, err: err})
 }
 
@@ -255,6 +275,9 @@ func (a *attempt) failed(end *outcome) {
 	}
 	a.ended = end
 	a.stopTimer()
+	if end.m != nil {
+		f.spare = nil // the same server in another way
+	}
 	again := !b.rang && b.wanted()
 	seek := again && !f.seeking
 	f.seeking = f.seeking || seek

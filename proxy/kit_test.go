@@ -37,7 +37,9 @@ type world struct {
 	waiters  map[*func([]store.Binding)]string // AORs
 	lost     map[string]bool
 	probed   []sip.Flow
-	refused  map[netip.AddrPort]bool // Dial fails
+	refused  map[netip.AddrPort]bool // Dial over TCP fails
+	deaf     map[netip.AddrPort]bool // Dial over TCP does not return
+	dials    int                     // over TCP
 	told     []string                // what the locator was told
 	bindings map[string][]store.Binding
 	contacts map[string]string // AOR by the user part of an unresolvable contact
@@ -91,6 +93,7 @@ func newWorldFor(t testing.TB) *world {
 		opened:   make(map[uint64]sip.Flow),
 		closed:   make(map[uint64]bool),
 		refused:  make(map[netip.AddrPort]bool),
+		deaf:     make(map[netip.AddrPort]bool),
 		bindings: make(map[string][]store.Binding),
 		waiters:  make(map[*func([]store.Binding)]string),
 		lost:     make(map[string]bool),
@@ -144,10 +147,19 @@ func (w *world) Send(f sip.Flow, b []byte) error {
 	return nil
 }
 
-func (w *world) Dial(_ context.Context, t sip.Transport, remote netip.AddrPort) (sip.Flow, error) {
+func (w *world) Dial(ctx context.Context, t sip.Transport, remote netip.AddrPort) (sip.Flow, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.refused[remote] {
+	if t == sip.TCP {
+		w.dials++
+	}
+	if t == sip.TCP && w.deaf[remote] {
+		w.mu.Unlock()
+		<-ctx.Done()
+		w.mu.Lock()
+		return sip.Flow{}, context.Cause(ctx)
+	}
+	if t.Reliable() && w.refused[remote] {
 		return sip.Flow{}, errors.New("connection refused")
 	}
 	f := sip.Flow{Transport: t, Local: addr(5060), Remote: remote}
@@ -232,7 +244,11 @@ func (w *world) Locate(u *sip.URI) func(context.Context) (sip.Server, error) {
 
 // It is also the location service and the users, all with the password "secret".
 
-func (w *world) Lookup(aor string) ([]store.Binding, bool) { return w.bindings[aor], !w.cold }
+func (w *world) Lookup(aor string) ([]store.Binding, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.bindings[aor], !w.cold
+}
 
 func (w *world) Lost(aor string) bool { return w.lost[aor] }
 
@@ -251,6 +267,8 @@ func (w *world) LookupStore(_ context.Context, aor string) ([]store.Binding, err
 	if w.broken {
 		return nil, store.ErrUnavailable
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	return w.bindings[aor], nil
 }
 
@@ -276,6 +294,8 @@ func (w *world) Ack(f sip.Flow, ack *sip.Message) { w.proxy.Ack(f, ack) }
 // bind registers a contact.
 func (w *world) bind(user, contact string, f sip.Flow) {
 	aor := user + "@example.test"
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.bindings[aor] = append(w.bindings[aor], store.Binding{AOR: aor, Contact: contact, Q: 1000, Flow: f})
 }
 

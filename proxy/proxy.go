@@ -46,6 +46,10 @@ type Config struct {
 	// register anew. 0: it doesn't.
 	Park time.Duration
 
+	// LargeOverUDP has requests above 1,300 bytes go out over UDP at once, where RFC 3261
+	// §18.1.1 wants TCP to be tried first.
+	LargeOverUDP bool
+
 	// LookupTimeout bounds what a request waits for: the store, DNS, a connection being
 	// opened. 0 means 5 s.
 	LookupTimeout time.Duration

@@ -23,9 +23,12 @@ func newLocator(cfg *config.Config, log *slog.Logger) *locate.Locator {
 	}
 	return locate.New(locate.Config{
 		Resolver: resolver.New(dns),
-		Supports: func(t sip.Transport) bool {
-			listens := slices.ContainsFunc(cfg.Listen, func(l config.Listener) bool { return l.Transport == t })
-			return t == sip.TCP || listens
-		},
+		Supports: func(t sip.Transport) bool { return t == sip.TCP || listensFor(cfg, t) },
 	})
+}
+
+// listensFor reports whether there is a listener for the transport, whose port is what we
+// write into Via and Record-Route.
+func listensFor(cfg *config.Config, t sip.Transport) bool {
+	return slices.ContainsFunc(cfg.Listen, func(l config.Listener) bool { return l.Transport == t })
 }

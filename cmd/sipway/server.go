@@ -127,6 +127,7 @@ func (s *server) wire(st store.Store) error {
 		SentBy: func(f sip.Flow) (string, uint16) { return s.addresses.sentBy(f) },
 
 		FailoverAfter: s.cfg.Proxy.FailoverAfter,
+		LargeOverUDP:  s.cfg.Proxy.LargeUDP == config.LargeAsIs || !listensFor(s.cfg, sip.TCP),
 	}, proxy.Services{
 		Transactions: s.transactions, Network: s.transport, Locations: s.registrar,
 		Users: st, Auth: s.auth, Locator: newLocator(s.cfg, s.log),
