@@ -18,7 +18,8 @@ func (c *responseContext) answerOptions() {
 	m.Append(sip.HAccept, "application/sdp, */*")
 	m.Append(sip.HAcceptEncoding, "identity")
 	m.Append(sip.HAcceptLanguage, "en")
-	m.Append(sip.HSupported, "path")
+	m.Append(sip.HSupported, "path, outbound, gruu")
+	m.Append(sip.HAllowEvents, "reg") // of our users' registrations (RFC 3680)
 	c.finish()
 	c.respond(m)
 }

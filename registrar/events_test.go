@@ -3,6 +3,7 @@ package registrar
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,15 +18,20 @@ func TestWatch(t *testing.T) {
 		s := newServer(t, options{reg: Config{Inline: true, AnyUser: true}, auth: auth.Config{Mode: auth.None}})
 		ctx, cancel := context.WithCancel(t.Context())
 		go s.reg.Run(ctx)
+		var mu sync.Mutex // the sweep has a goroutine of its own
 		var events []store.Event
 		var contacts []string
 		stop := s.reg.Watch(func(e store.Event, b *store.Binding) {
+			mu.Lock()
+			defer mu.Unlock()
 			events, contacts = append(events, e), append(contacts, b.Contact)
 		})
 		another := s.reg.Watch(func(store.Event, *store.Binding) {})
 		want := func(contact string, want ...store.Event) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if !slices.Equal(events, want) || slices.ContainsFunc(contacts, func(c string) bool { return c != contact }) {
 				t.Errorf("%v of %q, want %v of %s", events, contacts, want, contact)
 			}

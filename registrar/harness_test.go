@@ -99,6 +99,8 @@ type server struct {
 	auth  *auth.Authenticator
 	reg   *Registrar
 	layer *transaction.Layer
+
+	notifier *Notifier
 }
 
 type options struct {
@@ -108,7 +110,14 @@ type options struct {
 	net   *network
 }
 
-func (s *server) Request(tx *transaction.Server) { s.reg.Request(tx) }
+func (s *server) Request(tx *transaction.Server) {
+	if tx.Request().Method() == sip.SUBSCRIBE {
+		s.notifier.Request(tx)
+		return
+	}
+	s.reg.Request(tx)
+}
+
 func (s *server) Ack(f sip.Flow, m *sip.Message) {}
 
 // newServer returns a server for example.test; alice and bob have the password "secret".
@@ -145,6 +154,7 @@ func newServer(t testing.TB, o options) *server {
 	o.reg.GRUUKey = []byte("0123456789abcdef")
 	s.reg = New(o.reg, s.store, s.auth, s.net)
 	s.layer = transaction.New(transaction.Config{}, s.net, s)
+	s.notifier = NewNotifier(s.reg, s.layer, func(sip.Flow) (string, uint16) { return "198.51.100.1", 5060 })
 	return s
 }
 

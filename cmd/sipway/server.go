@@ -30,6 +30,7 @@ type server struct {
 	transactions *transaction.Layer
 	auth         *auth.Authenticator
 	registrar    *registrar.Registrar
+	notifier     *registrar.Notifier
 	proxy        *proxy.Proxy
 	addresses    *addresses
 
@@ -121,10 +122,12 @@ func (s *server) wire(st store.Store) error {
 		PathWithoutSupport: r.PathPolicy == config.PathAccept, ThirdParties: texts(r.ThirdParties),
 		GRUUKey: gruuKey, DropOldest: r.ContactsPolicy == config.ContactsDropOldest,
 	}, st, s.auth, s.transport)
+	sentBy := func(f sip.Flow) (string, uint16) { return s.addresses.sentBy(f) }
+	s.notifier = registrar.NewNotifier(s.registrar, s.transactions, sentBy)
 	s.proxy = proxy.New(proxy.Config{
 		Domains: domains, Key: tokenKey, Park: r.Park, Logger: s.log,
 		Local:  func(host string, port uint16) bool { return s.addresses.isLocal(host, port) },
-		SentBy: func(f sip.Flow) (string, uint16) { return s.addresses.sentBy(f) },
+		SentBy: sentBy,
 
 		FailoverAfter: s.cfg.Proxy.FailoverAfter,
 		LargeOverUDP:  s.cfg.Proxy.LargeUDP == config.LargeAsIs || !listensFor(s.cfg, sip.TCP),
@@ -202,16 +205,29 @@ func (s *server) Closed(f sip.Flow, err error) {
 	s.transactions.Closed(f, err)
 }
 
-// Request gives a REGISTER for a domain of ours to the registrar, all else to the proxy.
+// Request gives a REGISTER for a domain of ours to the registrar, a SUBSCRIBE to who is
+// registered there to its notifier, all else to the proxy.
 func (s *server) Request(tx *transaction.Server) {
-	if tx.Request().Method() == sip.REGISTER {
-		u, err := tx.Request().URI()
-		if err == nil && (s.proxy.OwnDomain(u.Host) || s.addresses.isLocal(u.Host, u.Port)) {
-			s.registrar.Request(tx)
-			return
-		}
+	m := tx.Request()
+	switch {
+	case m.Method() == sip.REGISTER && s.isOurs(m):
+		s.registrar.Request(tx)
+	case m.Method() == sip.SUBSCRIBE && subscribesTo(m, registrar.RegEvent) && s.isOurs(m):
+		s.notifier.Request(tx)
+	default:
+		s.proxy.Request(tx)
 	}
-	s.proxy.Request(tx)
+}
+
+// isOurs reports whether the Request-URI names a domain or a listener of ours.
+func (s *server) isOurs(m *sip.Message) bool {
+	u, err := m.URI()
+	return err == nil && (s.proxy.OwnDomain(u.Host) || s.addresses.isLocal(u.Host, u.Port))
+}
+
+func subscribesTo(m *sip.Message, event string) bool {
+	pkg, _, err := m.Event()
+	return err == nil && strings.EqualFold(pkg, event)
 }
 
 func (s *server) Ack(f sip.Flow, ack *sip.Message) { s.proxy.Ack(f, ack) }
@@ -220,5 +236,6 @@ func (s *server) Ack(f sip.Flow, ack *sip.Message) { s.proxy.Ack(f, ack) }
 // long as ctx lasts.
 func (s *server) shutdown(ctx context.Context) error {
 	defer s.stop()
+	defer s.notifier.Close()
 	return errors.Join(s.transport.Shutdown(ctx), s.registrar.Shutdown(ctx))
 }
