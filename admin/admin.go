@@ -31,6 +31,7 @@
 //	DELETE /users/{user}                 removes one; registrations last until they expire
 //	POST   /users?mode=add               imports many or none: a JSON object {"name", "domain", "ha1"} a line
 //	GET    /status                       what runs here
+//	GET    /metrics                      for Prometheus
 //	GET    /healthz                      200 while the process serves HTTP at all
 //	GET    /readyz                       200 while the server takes calls, else 503 and why not
 //	GET    /debug/pprof/                 profiles (net/http/pprof)
@@ -70,6 +71,9 @@ type Config struct {
 	// are not there.
 	Registrations Registrations
 	Users         store.Users
+
+	// Metrics serves GET /metrics; nil means that there are none.
+	Metrics http.Handler
 
 	// Logger gets what goes wrong on connections; nil means slog.Default().
 	Logger *slog.Logger
@@ -152,6 +156,9 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	if s.cfg.Metrics != nil {
+		mux.Handle("GET /metrics", s.cfg.Metrics)
+	}
 	s.routeRegistrations(mux)
 	s.routeUsers(mux)
 	// No page in a browser on this machine changes anything here.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sipway/sipway/sip"
@@ -31,6 +32,7 @@ type responseContext struct {
 	parking     parking
 	merge       mergeKey // in the proxy's index until the last branch has ended
 	counted     bool     // among the proxy's calls until then
+	tallied     atomic.Bool
 
 	mu       sync.Mutex
 	set      targetSet
@@ -342,6 +344,7 @@ func (c *responseContext) abandon(reason string) {
 // respond passes a response upstream (RFC 3261 §16.7 step 9). Where it can't be sent any
 // more it is dropped (§16.9).
 func (c *responseContext) respond(m *sip.Message) {
+	c.tally(m.Status())
 	if err := c.tx.Respond(m); err != nil {
 		c.proxy.Logger.Debug("response not sent", "call-id", c.callID, "status", m.Status(), "error", err)
 	}
@@ -349,6 +352,7 @@ func (c *responseContext) respond(m *sip.Message) {
 
 // reply is respond for a response of our own that nothing is added to.
 func (c *responseContext) reply(status int, reason string) {
+	c.tally(status)
 	if err := c.tx.Reply(status, reason); err != nil {
 		c.proxy.Logger.Debug("response not sent", "call-id", c.callID, "status", status, "error", err)
 	}

@@ -19,13 +19,26 @@ type Stats struct {
 	Calls   int   // INVITEs outside a dialog that are being answered
 	Merging int   // requests that may arrive a second time
 	Refused int64 // calls that were answered with 503 for want of room
+	// Finals counts calls by the class of their first final response, 2 to 6.
+	Finals [7]int64
 }
 
 // Stats returns the counts of this moment.
 func (p *Proxy) Stats() Stats {
 	p.merges.mu.Lock()
 	defer p.merges.mu.Unlock()
-	return Stats{Calls: int(p.calls.Load()), Merging: len(p.merges.running), Refused: p.refused.Load()}
+	s := Stats{Calls: int(p.calls.Load()), Merging: len(p.merges.running), Refused: p.refused.Load()}
+	for class := range s.Finals {
+		s.Finals[class] = p.finals[class].Load()
+	}
+	return s
+}
+
+// tally counts the first final response to a call.
+func (c *responseContext) tally(status int) {
+	if status >= 200 && c.counted && !c.tallied.Swap(true) {
+		c.proxy.finals[min(status/100, 6)].Add(1)
+	}
 }
 
 // Priority reports whether a request is to be served when others are refused: one within a

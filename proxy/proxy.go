@@ -138,6 +138,7 @@ type Proxy struct {
 	parked   atomic.Int64 // waits for users
 	calls    atomic.Int64
 	refused  atomic.Int64
+	finals   [7]atomic.Int64 // calls by class of their final response
 }
 
 const (

@@ -151,7 +151,7 @@ func TestJitter(t *testing.T) {
 				}
 				seen[told] = true
 			}
-			if most := test.most - test.least + 1; len(seen) < most/3 {
+			if most := test.most - test.least + 1; len(seen) < most/4 {
 				t.Errorf("asked for %d, 300 clients have %d different intervals of %d", test.asked, len(seen), most)
 			}
 		}

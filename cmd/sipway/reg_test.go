@@ -16,6 +16,7 @@ import (
 type lab struct {
 	*cli
 	*running
+	admin        string // host:port
 	udp, tcp, ws string
 	stopped      bool
 }
@@ -50,7 +51,7 @@ func (c *cli) lab(args ...string) *lab {
 	c.env["SIPWAY_DOMAINS"] = "a.test"
 	args = append([]string{"--listen", "udp://127.0.0.1:0,tcp://127.0.0.1:0,ws://127.0.0.1:0/"}, args...)
 	l := &lab{cli: c, running: c.serve(args...)}
-	l.await(t, `listening transport=admin`)
+	l.admin = l.await(t, `listening transport=admin addr=(\S+)`)[1]
 	l.udp = l.await(t, `listening transport=udp addr=(\S+)`)[1]
 	l.tcp = l.await(t, `listening transport=tcp addr=(\S+)`)[1]
 	l.ws = l.await(t, `listening transport=ws addr=(\S+)`)[1]

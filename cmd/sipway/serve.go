@@ -73,7 +73,8 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	p := &process{cfg: cfg, store: st, log: log, started: time.Now()}
+	meters := newStoreMeters()
+	p := &process{cfg: cfg, store: metered{st, meters}, meters: meters, log: log, started: time.Now()}
 	defer st.Watch(p.changes.elsewhere)()
 	if err := p.start(ctx); err != nil {
 		return errors.Join(err, p.end(ctx))
@@ -131,12 +132,14 @@ func (p *process) drain(signals <-chan os.Signal) error {
 type process struct {
 	cfg     *config.Config
 	store   store.Store
+	meters  *storeMeters
 	log     *slog.Logger
 	started time.Time
 
 	server   atomic.Pointer[server] // nil until it serves
 	admin    *admin.Server
 	changes  changes
+	count    registrationCount
 	draining atomic.Bool
 }
 
@@ -166,6 +169,7 @@ func (p *process) startAdmin(ctx context.Context) error {
 
 		Registrations: newDirectory(p),
 		Users:         checkedUsers{p.store},
+		Metrics:       newMetrics(p).handler(),
 
 		Logger: p.log,
 	})

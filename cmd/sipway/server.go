@@ -38,6 +38,8 @@ type server struct {
 	opened  atomic.Bool
 	opening chan struct{} // closed once opened
 
+	requests [sip.WSS + 1][len(methods)]atomic.Uint64 // received, by transport and method
+
 	run  context.Context // ends the registrar's housekeeping
 	stop context.CancelFunc
 }
@@ -181,6 +183,9 @@ func listenError(l config.Listener, err error) error {
 
 func (s *server) Receive(f sip.Flow, m *sip.Message) {
 	s.awaitOpened()
+	if m.IsRequest() {
+		s.requests[f.Transport][methodIndex(m.Method())].Add(1)
+	}
 	s.transactions.Receive(f, m)
 }
 

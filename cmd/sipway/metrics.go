@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/store"
+)
+
+// exposition is what GET /metrics shows. The layers count by themselves; this reads their counts when
+// it is asked. Names and labels are fixed, and no label has a value that a peer chooses.
+type exposition struct {
+	process  *process
+	registry *prometheus.Registry
+}
+
+func newMetrics(p *process) *exposition {
+	m := &exposition{process: p, registry: prometheus.NewRegistry()}
+	m.registry.MustRegister(m, p.meters.seconds, p.meters.failures,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// handler serves the metrics in the formats that Prometheus reads.
+func (m *exposition) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("sipway_"+name, help, labels, nil)
+}
+
+// The metrics of package main's own collector.
+var (
+	infoDesc     = desc("build_info", "1, with the version of the program.", "version")
+	readyDesc    = desc("ready", "1 while the server takes calls.")
+	messagesDesc = desc("messages_total", "SIP messages that passed.", "transport", "direction")
+	bytesDesc    = desc("message_bytes_total", "Bytes of SIP messages that passed.", "transport", "direction")
+	badDesc      = desc("messages_malformed_total", "Messages that could not be read.", "transport")
+	droppedDesc  = desc("messages_dropped_total", "Messages that were to be sent and were not.", "transport")
+	keepDesc     = desc("keepalives_total", "Pings, pongs and other fillings received between messages.", "transport")
+	flowsDesc    = desc("flows", "Open connections.", "transport")
+	openedDesc   = desc("flows_opened_total", "Connections that were accepted or made.", "transport")
+	closedDesc   = desc("flows_closed_total", "Connections that have ended.", "transport")
+	turnedDesc   = desc("flows_refused_total", "Connections that were closed as they came.", "transport")
+	requestsDesc = desc("requests_total", "Requests received, retransmissions among them.", "transport", "method")
+
+	transactionsDesc = desc("transactions", "Transactions that live now.", "kind", "method")
+	strayDesc        = desc("responses_stray_total", "Responses that belonged to no request and were dropped.")
+	refusedDesc      = desc("requests_refused_total", "Requests that were answered with 503 for want of room.")
+	callsDesc        = desc("calls", "Calls that are being set up.")
+	callsTotalDesc   = desc("calls_total", "Calls by the class of the final response to their INVITE.", "response")
+	callsRefusedDesc = desc("calls_refused_total", "Calls that were answered with 503 for want of room or at the end of the server.")
+
+	registrationsDesc = desc("registrations", "Contacts that are registered, of all nodes.")
+	eventsDesc        = desc("registration_events_total", "What happened to registrations at this node.", "event")
+	watchersDesc      = desc("registration_watchers", "Readers of registration events.")
+	cacheDesc         = desc("cache_lookups_total", "Look-ups in memory; a miss goes to the database.", "cache", "result")
+)
+
+// Describe implements [prometheus.Collector]. What is collected depends on the listeners.
+func (m *exposition) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements [prometheus.Collector].
+func (m *exposition) Collect(out chan<- prometheus.Metric) {
+	c := collector{out}
+	p := m.process
+	c.gauge(infoDesc, 1, buildVersion().Version)
+	ready := 0
+	if p.ready() == nil {
+		ready = 1
+	}
+	c.gauge(readyDesc, float64(ready))
+	if n, ok := p.count.get(p.store); ok {
+		c.gauge(registrationsDesc, float64(n))
+	}
+	for event, name := range eventNames {
+		if name != "" {
+			c.counter(eventsDesc, p.changes.total[event].Load(), name)
+		}
+	}
+	c.gauge(watchersDesc, float64(p.changes.active.Load()))
+	c.cache("bindings", &p.meters.bindings)
+	c.cache("users", &p.meters.users)
+	if s := p.server.Load(); s != nil {
+		c.transports(s)
+		c.work(s)
+	}
+}
+
+// collector sends metrics.
+type collector struct{ out chan<- prometheus.Metric }
+
+func (c collector) counter(d *prometheus.Desc, n uint64, labels ...string) {
+	c.out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+}
+
+func (c collector) gauge(d *prometheus.Desc, n float64, labels ...string) {
+	c.out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, n, labels...)
+}
+
+func (c collector) cache(name string, hits *cacheMeter) {
+	c.counter(cacheDesc, hits.hits.Load(), name, "hit")
+	c.counter(cacheDesc, hits.misses.Load(), name, "miss")
+}
+
+// transports collects what the transport and the way in have counted.
+func (c collector) transports(s *server) {
+	for t, n := range s.transport.Stats() {
+		name := strings.ToLower(t.String())
+		c.counter(messagesDesc, n.In, name, "in")
+		c.counter(messagesDesc, n.Out, name, "out")
+		c.counter(bytesDesc, n.BytesIn, name, "in")
+		c.counter(bytesDesc, n.BytesOut, name, "out")
+		c.counter(badDesc, n.Malformed, name)
+		c.counter(droppedDesc, n.Dropped, name)
+		for i, method := range methods {
+			if n := s.requests[t][i].Load(); n > 0 {
+				c.counter(requestsDesc, n, name, method)
+			}
+		}
+		if t == sip.UDP {
+			continue
+		}
+		c.counter(keepDesc, n.Keepalives, name)
+		c.gauge(flowsDesc, float64(n.Flows), name)
+		c.counter(openedDesc, n.Opened, name)
+		c.counter(closedDesc, n.Opened-uint64(n.Flows), name)
+		c.counter(turnedDesc, n.Refused, name)
+	}
+}
+
+// work collects what the transactions and the proxy have counted.
+func (c collector) work(s *server) {
+	n := s.transactions.Stats()
+	c.gauge(transactionsDesc, float64(n.InviteClients), "client", "INVITE")
+	c.gauge(transactionsDesc, float64(n.Clients), "client", "other")
+	c.gauge(transactionsDesc, float64(n.InviteServers), "server", "INVITE")
+	c.gauge(transactionsDesc, float64(n.Servers), "server", "other")
+	c.counter(strayDesc, n.Strays)
+	c.counter(refusedDesc, n.Refused)
+	calls := s.proxy.Stats()
+	c.gauge(callsDesc, float64(calls.Calls))
+	c.counter(callsRefusedDesc, uint64(calls.Refused))
+	for class, n := range calls.Finals {
+		if class >= 2 {
+			c.counter(callsTotalDesc, uint64(n), string(rune('0'+class))+"xx")
+		}
+	}
+}
+
+// methods are the values of the label method, the last one for all others.
+var methods = [...]string{
+	"REGISTER", "INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "PRACK", "UPDATE", "INFO", "REFER", "MESSAGE", "SUBSCRIBE", "NOTIFY", "PUBLISH",
+	"other",
+}
+
+// methodIndex is the place of a method in methods.
+func methodIndex(m sip.Method) int {
+	for i, name := range methods[:len(methods)-1] {
+		if string(m) == name {
+			return i
+		}
+	}
+	return len(methods) - 1
+}
+
+// registrationCount is a count of the registrations that is not made at every look: it costs the
+// store time in proportion to their number.
+type registrationCount struct {
+	mu    sync.Mutex
+	n     int
+	known bool
+	at    time.Time
+}
+
+// countAge is how old the count may be.
+const countAge = 15 * time.Second
+
+func (c *registrationCount) get(st store.Store) (n int, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if now.Sub(c.at) < countAge {
+		return c.n, c.known
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), countTime)
+	defer cancel()
+	n, err := st.Count(ctx, store.Query{Now: now})
+	c.n, c.known, c.at = n, err == nil, now
+	return c.n, c.known
+}
