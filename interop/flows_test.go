@@ -3,6 +3,9 @@ package interop
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"net"
+	"strings"
 	"testing"
 	"time"
 )
@@ -208,4 +211,30 @@ func TestWebLaptopLid(t *testing.T) {
 			t.Errorf("the call failed with %d", e.Status)
 		}
 	})
+}
+
+// A UDP phone behind a NAT is sent something, so that the NAT keeps the way to it open.
+func TestNATKeepalive(t *testing.T) {
+	for policy, want := range map[string]string{"crlf": "\r\n\r\n", "options": "OPTIONS sip:alice@10.9.8.7 SIP/2.0\r\n"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t, settings{open: true, more: "registrar: {nat_keepalive: " + policy + ", nat_keepalive_interval: 1s}\n"})
+			c, err := net.Dial("udp", s.udp)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(patience))
+			fmt.Fprintf(c, "REGISTER sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP 10.9.8.7;branch=z9hG4bK1;rport\r\n"+
+				"From: <sip:alice@%[1]s>;tag=1\r\nTo: <sip:alice@%[1]s>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\n"+
+				"Max-Forwards: 70\r\nContact: <sip:alice@10.9.8.7>\r\nContent-Length: 0\r\n\r\n", domain)
+			datagram := make([]byte, 2000)
+			for _, want := range []string{"SIP/2.0 200 OK\r\n", want, want} {
+				n, err := c.Read(datagram)
+				if err != nil || !strings.HasPrefix(string(datagram[:n]), want) {
+					t.Fatalf("%q, %v, want %q", datagram[:n], err, want)
+				}
+			}
+		})
+	}
 }

@@ -149,6 +149,7 @@ type deadFlows struct{}
 
 func (deadFlows) Alive(sip.Flow) bool           { return false }
 func (deadFlows) Probe(sip.Flow, time.Duration) {}
+func (deadFlows) Send(sip.Flow, []byte) error   { return nil }
 
 // A user who is leaving removes the binding and closes the connection at once.
 func TestUnregisterThenClose(t *testing.T) {

@@ -188,6 +188,7 @@ func (q *request) commit(ctx context.Context) {
 	q.ok(q.reachable(result.Bindings))
 	q.watchers.tellResult(&result)
 	if q.adds > 0 {
+		q.keepNAT(f, result.Bindings)
 		q.returns.came(f, q.update.AOR, result.Bindings, fresh)
 	}
 	if fresh {

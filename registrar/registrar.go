@@ -70,6 +70,13 @@ type Config struct {
 	// user has (10 s).
 	ProbeTimeout, PingTimeout time.Duration
 
+	// Keepalive is what UDP clients behind NATs are sent every KeepaliveInterval (25 s).
+	// For KeepOptions SentBy must say where peers reach us over a flow's transport, as in
+	// a Via; port 0 stands for the default.
+	Keepalive         Keepalive
+	KeepaliveInterval time.Duration
+	SentBy            func(f sip.Flow) (host string, port uint16)
+
 	// Node names this node among those that share the store. Epoch is different in every
 	// life of its process: the flows of another one are gone. 0 means the time of New.
 	Node  string
@@ -94,6 +101,7 @@ func (c *Config) setDefaults() {
 	c.MaxExpires = cmp.Or(c.MaxExpires, time.Hour)
 	c.Grace = cmp.Or(c.Grace, 5*time.Second)
 	c.MaxContacts = cmp.Or(c.MaxContacts, 20)
+	c.KeepaliveInterval = cmp.Or(c.KeepaliveInterval, 25*time.Second)
 	c.Park = cmp.Or(c.Park, 2*time.Second)
 	c.ProbeTimeout = cmp.Or(c.ProbeTimeout, time.Second)
 	c.PingTimeout = cmp.Or(c.PingTimeout, 10*time.Second)
@@ -113,6 +121,8 @@ type Flows interface {
 	// Probe closes the flow unless its peer shows within the time that it is there. It
 	// returns at once.
 	Probe(f sip.Flow, within time.Duration)
+	// Send sends bytes over the flow. It never waits.
+	Send(f sip.Flow, b []byte) error
 }
 
 // Registrar is a registrar and location service. It is safe for concurrent use.
@@ -134,6 +144,7 @@ type Registrar struct {
 	voids voidQueue
 
 	returns returns
+	nat     natClients
 
 	tasks tasks
 	alarm alarm // of failures of the store
@@ -166,6 +177,7 @@ func New(cfg Config, st store.Store, a *auth.Authenticator, flows Flows) *Regist
 	}
 	r.index.flows = make(map[uint64]*flowAORs)
 	r.returns.init(cfg.Park)
+	r.nat.init(cfg.KeepaliveInterval)
 	r.tasks.init()
 	return r
 }

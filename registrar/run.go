@@ -14,9 +14,10 @@ import (
 // waits long behind it.
 const sweepBatch = 1000
 
-// Run deletes expired bindings from the store now and then until ctx ends. Nothing depends
-// on it but space.
+// Run deletes expired bindings from the store now and then, on which nothing depends but
+// space, and sends keepalives to clients behind NATs, until ctx ends.
 func (r *Registrar) Run(ctx context.Context) {
+	go r.sendKeepalives(ctx)
 	ticker := time.NewTicker(r.cfg.SweepInterval)
 	defer ticker.Stop()
 	for {

@@ -116,6 +116,8 @@ func (s *server) wire(st store.Store) error {
 	s.registrar = registrar.New(registrar.Config{
 		Domains: domains, MinExpires: r.MinExpires, DefaultExpires: r.DefaultExpires,
 		MaxExpires: r.MaxExpires, MaxContacts: r.MaxContacts,
+		Keepalive: keepalives[r.NATKeepalive], KeepaliveInterval: r.NATKeepaliveInterval,
+		SentBy:       func(f sip.Flow) (string, uint16) { return s.addresses.sentBy(f) },
 		Park:         cmp.Or(r.Park, -1), // none; its zero is the default
 		ProbeTimeout: s.cfg.Transport.ProbeTimeout, PingTimeout: s.cfg.Transport.PingTimeout,
 		AnyUser: s.cfg.Auth.Mode == config.AuthNone, Node: node,
@@ -138,6 +140,10 @@ func (s *server) wire(st store.Store) error {
 		Users: st, Auth: s.auth, Locator: newLocator(s.cfg, s.log),
 	})
 	return nil
+}
+
+var keepalives = map[config.NATKeepalive]registrar.Keepalive{
+	config.NATOff: registrar.KeepNothing, config.NATCRLF: registrar.KeepCRLF, config.NATOptions: registrar.KeepOptions,
 }
 
 // texts returns configured values as strings.

@@ -51,6 +51,9 @@ type Registrar struct {
 	Park           time.Duration `yaml:"park" doc:"how long a call waits for a client whose connection broke just now, a page that is reloaded; 0: it doesn't"`
 	ProbeAfter     time.Duration `yaml:"probe_after" doc:"a client's connection that was silent for so long is probed when a call is sent over it"`
 
+	NATKeepalive         NATKeepalive  `yaml:"nat_keepalive" doc:"what UDP clients behind a NAT are sent to keep the way to them open: crlf, options (where a NAT counts only what comes from its inside) or off"`
+	NATKeepaliveInterval time.Duration `yaml:"nat_keepalive_interval" doc:"how often, each client at another moment"`
+
 	ContactsPolicy ContactsPolicy `yaml:"contacts_policy" doc:"what becomes of a contact above max_contacts: refuse, or drop_oldest, which drops the one not refreshed for longest"`
 	ExpiresJitter  int            `yaml:"expires_jitter" doc:"percentage by which granted times are shortened at random, so that clients that came together don't come back together; the client is told"`
 	FlowTimer      time.Duration  `yaml:"flow_timer" doc:"within what time clients with RFC 5626 outbound send keepalives on a connection (Flow-Timer); 0 leaves it to them"`
@@ -103,6 +106,7 @@ func Default() *Config {
 			MaxContacts:    20,
 			Park:           2 * time.Second,
 			ProbeAfter:     10 * time.Second,
+			NATKeepalive:   NATCRLF, NATKeepaliveInterval: 25 * time.Second,
 			ContactsPolicy: ContactsRefuse,
 			FlowTimer:      2 * time.Minute,
 			PathPolicy:     PathRefuse,
@@ -193,6 +197,9 @@ func (c *Config) validate(file string) (errs []error) {
 	}
 	if p := c.Registrar.Park; p < 0 || p > 30*time.Second {
 		fail("registrar.park: expects 0 to 30s, not %v", p)
+	}
+	if c.Registrar.NATKeepaliveInterval < time.Second {
+		fail("registrar.nat_keepalive_interval: expects at least 1s, not %v", c.Registrar.NATKeepaliveInterval)
 	}
 	if c.Registrar.ProbeAfter < time.Millisecond {
 		fail("registrar.probe_after: expects at least 1ms, not %v", c.Registrar.ProbeAfter)

@@ -56,6 +56,8 @@ admin: "[::1]:9000"
 users_file: users.csv
 transport: {ping_interval: 20s, ping_timeout: 5s}
 registrar:
+  nat_keepalive: options
+  nat_keepalive_interval: 20s
   min_expires: 30s
   default_expires: 5m
   max_expires: 24h
@@ -90,6 +92,7 @@ log: {level: debug, format: json}
 		Transport: Transport{PingInterval: 20 * time.Second, PingTimeout: 5 * time.Second, ProbeTimeout: time.Second},
 		Registrar: Registrar{
 			MinExpires: 30 * time.Second, DefaultExpires: 5 * time.Minute, MaxExpires: 24 * time.Hour, MaxContacts: 5,
+			NATKeepalive: NATOptions, NATKeepaliveInterval: 20 * time.Second,
 			Park: 2 * time.Second, ProbeAfter: 10 * time.Second, ExpiresJitter: 10, FlowTimer: 30 * time.Second,
 			ServiceRoute:   []Route{"<sip:p1.example.test;lr>", "<sip:p2.example.test;lr>"},
 			ContactsPolicy: ContactsDropOldest, PathPolicy: PathAccept, ThirdParties: []User{"pbx@example.test"},
@@ -181,6 +184,8 @@ func TestErrors(t *testing.T) {
 		{"auth: {integrity: maybe}", `sipway.yaml:1: auth.integrity: "maybe": expects true or false`},
 		{"transport: {ping_interval: 10ms}", "transport.ping_interval: expects 0 or at least 1s, not 10ms"},
 		{"transport: {probe_timeout: 0s}", "transport: expects ping_timeout and probe_timeout of at least 100ms, not 10s, 0s"},
+		{"registrar: {nat_keepalive: stun}", "registrar.nat_keepalive: "},
+		{"registrar: {nat_keepalive_interval: 0s}", "registrar.nat_keepalive_interval: expects at least 1s, not 0s"},
 		{"registrar: {park: 1m}", "registrar.park: expects 0 to 30s, not 1m0s"},
 		{"registrar: {probe_after: 0s}", "registrar.probe_after: expects at least 1ms, not 0s"},
 		{"registrar: {expires_jitter: 60}", "registrar.expires_jitter: expects 0 to 50 percent, not 60"},

@@ -64,6 +64,21 @@ func (u *User) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// NATKeepalive says what UDP clients behind NATs are sent.
+type NATKeepalive string
+
+// The choices.
+const (
+	NATOff     NATKeepalive = "off"
+	NATCRLF    NATKeepalive = "crlf"
+	NATOptions NATKeepalive = "options"
+)
+
+// UnmarshalText reads a choice.
+func (k *NATKeepalive) UnmarshalText(text []byte) error {
+	return oneOf(k, text, NATOff, NATCRLF, NATOptions)
+}
+
 // PathPolicy says what becomes of a Path that the client does not say to support.
 type PathPolicy string
 
