@@ -2,10 +2,7 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"io"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sipway/sipway/sip"
@@ -293,13 +290,8 @@ func (a *attempt) failed(end *outcome) {
 // retryAfter is what a response asks for, 0 where it asks for nothing that can be read
 // (RFC 3261 §20.33).
 func retryAfter(m *sip.Message) time.Duration {
-	value, _ := m.Get(sip.HRetryAfter)
-	digits := strings.TrimLeft(value, " \t")
-	if end := strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
-		digits = digits[:end]
-	}
-	seconds, err := strconv.ParseUint(digits, 10, 32)
-	if err != nil && !errors.Is(err, strconv.ErrRange) {
+	seconds, err := m.RetryAfter()
+	if err != nil {
 		return 0
 	}
 	return min(time.Duration(seconds)*time.Second, maxRetryAfter)

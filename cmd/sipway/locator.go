@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -31,4 +32,14 @@ func newLocator(cfg *config.Config, log *slog.Logger) *locate.Locator {
 // write into Via and Record-Route.
 func listensFor(cfg *config.Config, t sip.Transport) bool {
 	return slices.ContainsFunc(cfg.Listen, func(l config.Listener) bool { return l.Transport == t })
+}
+
+// elsewhere returns where a response of a trusted peer may go when the peer takes no
+// connection where its request came from: a cluster has another node under its name (RFC
+// 3263 §5). Anybody else would choose with his Via whom we connect to.
+func (s *server) elsewhere(f sip.Flow, host string, port uint16) (next func(context.Context) (sip.Server, error)) {
+	if !s.auth.Trusted(f) {
+		return nil
+	}
+	return s.locator.Respond(f.Transport, host, port)
 }

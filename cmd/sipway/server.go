@@ -19,6 +19,7 @@ import (
 	"github.com/sipway/sipway/sip/transaction"
 	"github.com/sipway/sipway/store"
 	"github.com/sipway/sipway/transport"
+	"github.com/sipway/sipway/transport/locate"
 )
 
 // server is a running sipway: the layers, tied together.
@@ -33,6 +34,7 @@ type server struct {
 	notifier     *registrar.Notifier
 	proxy        *proxy.Proxy
 	addresses    *addresses
+	locator      *locate.Locator
 
 	// Messages that arrive before all listeners are open wait until they are.
 	opened  atomic.Bool
@@ -56,7 +58,8 @@ func newServer(cfg *config.Config, st store.Store, log *slog.Logger) (*server, e
 	s := &server{cfg: cfg, log: log, opening: make(chan struct{})}
 	s.run, s.stop = context.WithCancel(context.Background())
 	s.transport = transport.New(transportConfig(cfg, log), s)
-	s.transactions = transaction.New(transaction.Config{}, s.transport, s)
+	s.locator = newLocator(cfg, log)
+	s.transactions = transaction.New(transaction.Config{Elsewhere: s.elsewhere}, s.transport, s)
 	if err := s.wire(st); err != nil {
 		return nil, err
 	}
@@ -137,7 +140,7 @@ func (s *server) wire(st store.Store) error {
 		LargeOverUDP:  s.cfg.Proxy.LargeUDP == config.LargeAsIs || !listensFor(s.cfg, sip.TCP),
 	}, proxy.Services{
 		Transactions: s.transactions, Network: s.transport, Locations: s.registrar,
-		Users: st, Auth: s.auth, Locator: newLocator(s.cfg, s.log),
+		Users: st, Auth: s.auth, Locator: s.locator,
 	})
 	return nil
 }

@@ -2,7 +2,10 @@ package transaction
 
 import (
 	"cmp"
+	"context"
 	"time"
+
+	"github.com/sipway/sipway/sip"
 )
 
 // Config holds what a [Layer] may be told. Its zero value is the default of the RFCs.
@@ -20,6 +23,13 @@ type Config struct {
 	// as User.Request returns: a caller in a browser keeps a CANCEL back until a provisional
 	// response, so any delay is one in which it can't hang up.
 	TryingDelay time.Duration
+
+	// Elsewhere returns the servers that a response may go to when its flow has closed and
+	// its sender takes no connection at the address that it sent from (RFC 3261 §18.2.2,
+	// RFC 3263 §5): those of the sent-by, port 0 where none is written, one with each call
+	// of next until that returns an error. It returns nil where a response is to go nowhere
+	// else, and may be nil. Whoever it is not nil for can have us connect to any address.
+	Elsewhere func(f sip.Flow, host string, port uint16) (next func(ctx context.Context) (sip.Server, error))
 
 	// MaxTransactions bounds the transactions that live at a time, client and server
 	// together; 524288. Above it new requests are answered with 503 and a Retry-After, while

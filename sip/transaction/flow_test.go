@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"testing"
 	"time"
@@ -163,6 +164,61 @@ func TestRedialFails(t *testing.T) {
 		elapse(0)
 		r.want("request OPTIONS", "fail 200", "dial TCP 192.0.2.1:5070", "fail 200", "tell transport")
 	})
+}
+
+// Where the sender takes no connection, the servers of its sent-by are tried, but only for
+// whom that is allowed.
+func TestRedialElsewhere(t *testing.T) {
+	server := func(addr string) sip.Server {
+		return sip.Server{Transport: sip.TCP, Addr: netip.MustParseAddrPort(addr)}
+	}
+	list := []sip.Server{server("192.0.2.1:5070"), server("192.0.2.2:5070"), server("192.0.2.3:5070"), server("192.0.2.4:5070")}
+	for _, test := range []struct {
+		name    string
+		allowed bool
+		takes   string // who takes a connection
+		want    []string
+	}{
+		{"the next", true, "192.0.2.3:5070", []string{"fail 200", "dial TCP 192.0.2.1:5070", "dial TCP 192.0.2.2:5070", "dial TCP 192.0.2.3:5070", "send 200"}},
+		{"none", true, "", []string{"fail 200", "dial TCP 192.0.2.1:5070", "dial TCP 192.0.2.2:5070", "dial TCP 192.0.2.3:5070", "dial TCP 192.0.2.4:5070", "tell transport"}},
+		{"not allowed", false, "192.0.2.3:5070", []string{"fail 200", "dial TCP 192.0.2.1:5070", "tell transport"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := Config{Elsewhere: func(f sip.Flow, host string, port uint16) func(context.Context) (sip.Server, error) {
+				if f != tcp || host != "192.0.2.1" || port != 5070 {
+					t.Errorf("asked for %v, %s:%d", f, host, port)
+				}
+				if !test.allowed {
+					return nil
+				}
+				left := list
+				return func(context.Context) (s sip.Server, err error) {
+					if len(left) == 0 {
+						return s, io.EOF
+					}
+					s, left = left[0], left[1:]
+					return s, nil
+				}
+			}}
+			bubble(t, cfg, func(r *rig) {
+				fresh := tcp
+				fresh.ID = 99
+				r.dial = func(_ context.Context, _ sip.Transport, remote netip.AddrPort) (sip.Flow, error) {
+					if remote.String() != test.takes {
+						return sip.Flow{}, errBroken
+					}
+					fresh.Remote = remote
+					return fresh, nil
+				}
+				r.Receive(tcp, newRequest(t, sip.OPTIONS, tcp, "z9hG4bKs"))
+				r.breaks(tcp)
+				r.taken()
+				r.reply(r.requests[0], 200)
+				elapse(0)
+				r.want(test.want...)
+			})
+		})
+	}
 }
 
 // Over WebSocket and UDP there is no other way, and Respond says so.

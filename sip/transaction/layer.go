@@ -42,6 +42,8 @@ type Layer struct {
 	sender  Sender
 	user    User
 
+	elsewhere func(sip.Flow, string, uint16) func(context.Context) (sip.Server, error)
+
 	clock   clock
 	hash    hasher
 	servers *table[*Server]
@@ -89,6 +91,9 @@ func New(cfg Config, sender Sender, user User) *Layer {
 		limit:   int64(cmp.Or(cfg.MaxTransactions, defaultMaxTransactions)),
 		sender:  sender,
 		user:    user,
+
+		elsewhere: cfg.Elsewhere,
+
 		clock:   clock{epoch: time.Now(), lane: lane{wait: periods.timeout}},
 		hash:    hasher{maphash.MakeSeed()},
 		servers: newTable[*Server](),

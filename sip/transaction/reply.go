@@ -103,6 +103,9 @@ func (s *Server) dial(addr netip.AddrPort) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.layer.periods.timeout)
 	defer cancel()
 	f, err := s.layer.sender.Dial(ctx, s.flow.Transport, addr)
+	if err != nil {
+		f, err = s.dialElsewhere(ctx, addr, err)
+	}
 	for err == nil {
 		b, ok := s.unsent(f)
 		if !ok {
@@ -114,6 +117,34 @@ func (s *Server) dial(addr netip.AddrPort) {
 	*s.redial = redial{done: true, flow: s.flow}
 	s.mu.Unlock()
 	s.failed(err)
+}
+
+// mostElsewhere bounds the servers that a response is offered to.
+const mostElsewhere = 8
+
+// dialElsewhere connects to one of the servers of the sent-by (RFC 3263 §5), another one
+// than at the address that failed.
+func (s *Server) dialElsewhere(ctx context.Context, failed netip.AddrPort, cause error) (sip.Flow, error) {
+	if s.layer.elsewhere == nil {
+		return sip.Flow{}, cause
+	}
+	next := s.layer.elsewhere(s.flow, s.id.host, s.id.port)
+	if next == nil {
+		return sip.Flow{}, cause
+	}
+	for range mostElsewhere {
+		to, err := next(ctx)
+		if err != nil {
+			break
+		}
+		if to.Addr == failed {
+			continue
+		}
+		if f, err := s.layer.sender.Dial(ctx, to.Transport, to.Addr); err == nil {
+			return f, nil
+		}
+	}
+	return sip.Flow{}, cause
 }
 
 // unsent takes the next response that waits. Without one the connection is in service.

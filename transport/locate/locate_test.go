@@ -14,7 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sipway/sipway/sip"
-	"github.com/sipway/sipway/transport/internal/dnstest"
+	"github.com/sipway/sipway/transport/dnstest"
 	"github.com/sipway/sipway/transport/resolver"
 )
 

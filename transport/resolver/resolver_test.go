@@ -17,7 +17,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/sipway/sipway/transport/internal/dnstest"
+	"github.com/sipway/sipway/transport/dnstest"
 )
 
 // newTest returns a resolver for nameservers, without the system's files.
