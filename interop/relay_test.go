@@ -80,3 +80,13 @@ func (r *relay) pass(from, to net.Conn) {
 }
 
 func (r *relay) freeze() { close(r.frozen) }
+
+// cut ends the connections that there are. New ones are taken.
+func (r *relay) cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.conns {
+		c.Close()
+	}
+	r.conns = nil
+}

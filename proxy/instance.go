@@ -59,6 +59,7 @@ func (p *Proxy) toGRUU(c *responseContext) {
 		case !valid:
 			c.reject(refuse(404, ""))
 		default:
+			c.disposition = readDisposition(r.msg)
 			p.toBindings(bindings, aor, c)
 		}
 	})

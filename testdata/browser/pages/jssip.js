@@ -133,6 +133,15 @@ window.phone = {
     });
   },
 
+  // Subscribes to the user's own registrations.
+  watch() {
+    const subscriber = ua.subscribe(`sip:${account.user}@${account.domain}`, "reg", "application/reginfo+xml", {});
+    subscriber.on("accepted", () => report("watching"));
+    subscriber.on("notify", (isFinal, request, body) => report("reginfo", { body }));
+    subscriber.on("terminated", (code, reason) => report("watchEnded", { cause: `${code} ${reason}` }));
+    subscriber.subscribe();
+  },
+
   hears: (call, packets) => hears(calls.get(call).connection, packets),
   directionBecomes: (call, direction) => directionBecomes(calls.get(call).connection, direction),
 };

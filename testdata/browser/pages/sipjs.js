@@ -1,6 +1,7 @@
 // The SIP.js phone. The test drives it through window.phone.
 import {
-  Inviter, Invitation, Messager, Registerer, RegistererState, SessionState, UserAgent,
+  Inviter, Invitation, Messager, Registerer, RegistererState, SessionState, Subscriber, SubscriptionState,
+  UserAgent,
 } from "sip.js";
 import { Calls, directionBecomes, hears, onLoopback, play, report } from "./calls.js";
 
@@ -192,6 +193,27 @@ window.phone = {
         onReject: ({ message }) => report("messageFailed", { status: message.statusCode }),
       },
     });
+  },
+
+  // Subscribes to the user's own registrations.
+  watch() {
+    const subscriber = new Subscriber(ua, targetURI(account.user), "reg", {
+      extraHeaders: ["Accept: application/reginfo+xml"],
+    });
+    subscriber.delegate = {
+      onNotify(notification) {
+        notification.accept();
+        report("reginfo", { body: notification.request.body });
+      },
+    };
+    subscriber.stateChange.addListener((state) => {
+      if (state === SubscriptionState.Subscribed) {
+        report("watching");
+      } else if (state === SubscriptionState.Terminated) {
+        report("watchEnded");
+      }
+    });
+    return subscriber.subscribe();
   },
 
   hears: (call, packets) => hears(connectionOf(calls.get(call)), packets),
