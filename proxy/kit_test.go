@@ -308,7 +308,11 @@ func (w *world) open(f sip.Flow) {
 
 // comeBack has a user register over a flow while others may wait for that.
 func (w *world) comeBack(user, contact string, f sip.Flow) {
-	w.bind(user, contact, f)
+	w.comeBackAs(user, contact, f, "")
+}
+
+func (w *world) comeBackAs(user, contact string, f sip.Flow, instance string) {
+	w.bindInstance(user, contact, f, instance, 0, 0)
 	aor := user + "@example.test"
 	bound := w.bindings[aor][len(w.bindings[aor])-1:]
 	w.mu.Lock()

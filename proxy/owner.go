@@ -79,6 +79,9 @@ func (p *Proxy) toOwner(c *responseContext) {
 			c.forward([]target{{uri: uri, hop: hop{flow: flowTo(b, false), registered: true, owner: o}}})
 			return
 		}
+		if c.parkInDialog(o, uri) {
+			return
+		}
 		c.reject(refuse(480, "")) // which ends no dialog, as 481 would
 	})
 }

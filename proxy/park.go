@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sipway/sipway/sip"
@@ -68,6 +69,32 @@ func (c *responseContext) awaitReturn(wait time.Duration) {
 	}, func() {
 		c.release(refuse(480, ""))
 	})
+}
+
+// parkInDialog has a request within a dialog wait for its client, whose flow broke just
+// now. It is false where nobody is waited for, and nothing was done.
+func (c *responseContext) parkInDialog(o owner, uri string) bool {
+	p := c.proxy
+	if p.Park <= 0 || !p.Locations.Lost(o.aor) || !c.hold() {
+		return false
+	}
+	if c.method == sip.INVITE {
+		c.reply(100, "")
+	}
+	var found atomic.Pointer[store.Binding]
+	p.awaitReturn(o.aor, p.Park, func(bindings []store.Binding) bool {
+		b, ok := p.bindingOf(o, bindings)
+		if ok {
+			found.Store(b)
+		}
+		return ok
+	}, func() {
+		if b := found.Load(); b != nil {
+			c.forward([]target{{uri: uri, hop: hop{flow: flowTo(b, false), registered: true, owner: o}}})
+		}
+		c.release(refuse(480, ""))
+	})
+	return true
 }
 
 // comeback is a wait for a user whose flow broke.

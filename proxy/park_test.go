@@ -291,3 +291,48 @@ func TestRefusedIsNotParked(t *testing.T) {
 		w.answersAfter(began, 0, "480")
 	})
 }
+
+// Within a dialog a request waits for the client whose dialog it is, and for no other one of
+// the same user.
+func TestParkedInDialog(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		method   string
+		instance string // that comes back after a second
+		cancel   bool   // the caller gives up before
+		want     string
+		after    time.Duration
+	}{
+		{"BYE", "BYE", "i", false, "200", time.Second},
+		{"re-INVITE", "INVITE", "i", false, "200", time.Second},
+		{"re-INVITE that is cancelled", "INVITE", "i", true, "487", 500 * time.Millisecond},
+		{"another instance", "BYE", "j", false, "480", 2 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			parked(t, func(w *world) {
+				to := w.proxy.tokens.owner("bob@example.test", "i")
+				text := inDialog(test.method, "sip:one@b.invalid;transport=ws", viaWS, string(w.proxy.appendRoute(nil, route{bobWS, to})))
+				w.breaks(bobWS)
+				began := time.Now()
+				w.receive(aliceWS, text)
+				if test.method == "INVITE" {
+					w.next(aliceWS, "SIP/2.0 100")
+				}
+				w.wait(500 * time.Millisecond)
+				if test.cancel {
+					w.receive(aliceWS, strings.NewReplacer("INVITE sip", "CANCEL sip", "1 INVITE", "1 CANCEL").Replace(text))
+					w.next(aliceWS, "SIP/2.0 200")
+					w.answersAfter(began, test.after, test.want)
+				}
+				w.wait(500 * time.Millisecond)
+				w.comeBackAs("bob", "sip:one@b.invalid;transport=ws", bobNew, test.instance)
+				if test.want == "200" {
+					w.respond(bobNew, w.next(bobNew, test.method+" sip:one@b.invalid"), 200)
+				}
+				if !test.cancel {
+					w.answersAfter(began, test.after, test.want)
+				}
+			})
+		})
+	}
+}
