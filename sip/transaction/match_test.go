@@ -230,7 +230,52 @@ func TestTableChains(t *testing.T) {
 			}
 		}
 	}
-	if n := len(table.shards[9].heads); n != 0 {
-		t.Errorf("%d heads are left", n)
+	if n := table.shards[9].n; n != 0 {
+		t.Errorf("%d are left", n)
+	}
+}
+
+// A table finds each of many transactions, and is small again when they have gone.
+func TestTableGrows(t *testing.T) {
+	table := newTable[*Client]()
+	txs := make([]*Client, 10_000)
+	of := func(i int) uint64 { return uint64(i) * mix }
+	for i := range txs {
+		txs[i] = new(Client)
+		table.insert(of(i), txs[i], func(*Client) bool { return false })
+	}
+	for i, tx := range txs {
+		if got := table.find(of(i), func(*Client) bool { return true }); got != tx {
+			t.Fatalf("%d is not found", i)
+		}
+	}
+	for i, tx := range txs {
+		table.remove(tx)
+		if table.find(of(i), func(*Client) bool { return true }) != nil {
+			t.Fatalf("%d is still there", i)
+		}
+	}
+	for i := range table.shards {
+		if s := &table.shards[i]; s.n != 0 || len(s.buckets) > minBuckets {
+			t.Errorf("shard %d has %d in %d buckets", i, s.n, len(s.buckets))
+		}
+	}
+}
+
+// Flows that share a list are told apart.
+func TestFlowTableShares(t *testing.T) {
+	table := newFlowTable()
+	a, b := uint64(7), uint64(7+shards*flowLists)
+	txs := [4]Client{}
+	for i, flow := range []uint64{a, b, a, b} {
+		table.join(flow, &txs[i].member, &txs[i])
+	}
+	table.leave(a, &txs[0].member)
+	if got := table.take(a); len(got) != 1 || got[0] != &txs[2] {
+		t.Errorf("took %v", got)
+	}
+	table.leave(a, &txs[2].member) // it has left
+	if got := table.take(b); len(got) != 2 {
+		t.Errorf("took %d of the other flow", len(got))
 	}
 }
