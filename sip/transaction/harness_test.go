@@ -217,6 +217,11 @@ func (r *rig) wantEmpty() {
 			r.t.Errorf("%d entries are left in the tables", n)
 		}
 	}
+	for i := range r.answers.shards {
+		if s := &r.answers.shards[i]; len(s.places) != 0 || len(s.blocks) != 0 {
+			r.t.Errorf("%d answers are left in %d blocks", len(s.places), len(s.blocks))
+		}
+	}
 }
 
 // bubble runs f with virtual time on a fresh rig and checks that nothing is left in the end.

@@ -79,8 +79,8 @@ func (h hasher) server(r *request) uint64 {
 	return h.number(sum, uint64(r.CSeq().Seq))
 }
 
-// identity is what a server transaction keeps of its request to be matched by. It shares
-// no memory with the message: over UDP it outlives the answer by 64*T1.
+// identity is what a server transaction keeps of its request to be matched by. That of an
+// INVITE shares no memory with the message: it outlives the answer by 64*T1.
 type identity struct {
 	branch, host string
 	port         uint16
@@ -92,8 +92,11 @@ type identity struct {
 
 func newIdentity(m *sip.Message) identity {
 	v := m.Via()
-	text := v.Branch + v.Host
-	id := identity{text[:len(v.Branch)], text[len(v.Branch):], v.Port, intern(m.Method()), nil}
+	id := identity{v.Branch, v.Host, v.Port, intern(m.Method()), nil}
+	if id.method == sip.INVITE {
+		text := v.Branch + v.Host
+		id.branch, id.host = text[:len(v.Branch)], text[len(v.Branch):]
+	}
 	if !v.HasMagicCookie() {
 		id.legacy = m
 	}

@@ -49,6 +49,7 @@ type Layer struct {
 	servers *table[*Server]
 	clients *table[*Client]
 	flows   *flowTable
+	answers *answers
 
 	live    [machines]counter
 	strays  atomic.Uint64
@@ -86,7 +87,7 @@ type Stats struct {
 // New returns a layer that sends by sender and serves user.
 func New(cfg Config, sender Sender, user User) *Layer {
 	periods := newPeriods(cfg)
-	return &Layer{
+	l := &Layer{
 		periods: periods,
 		limit:   int64(cmp.Or(cfg.MaxTransactions, defaultMaxTransactions)),
 		sender:  sender,
@@ -100,6 +101,8 @@ func New(cfg Config, sender Sender, user User) *Layer {
 		clients: newTable[*Client](),
 		flows:   newFlowTable(),
 	}
+	l.answers = newAnswers(periods.timeout, &l.clock, &l.live[servers])
+	return l
 }
 
 // Receive takes a message that was read from f. The layer keeps it; it must not be modified
@@ -153,6 +156,7 @@ func (l *Layer) Request(f sip.Flow, m *sip.Message, h ClientHandler) (*Client, e
 
 // Stats returns the counts of this moment.
 func (l *Layer) Stats() Stats {
+	l.answers.sweepAll()
 	return Stats{
 		InviteClients: int(l.live[inviteClients].Load()),
 		Clients:       int(l.live[clients].Load()),
@@ -186,17 +190,38 @@ func (l *Layer) receiveRequest(f sip.Flow, m *sip.Message) {
 	switch {
 	case s != nil:
 		s.receive()
+	case l.answeredBefore(&r):
 	case m.Method() == sip.CANCEL:
 		l.receiveCancel(r)
 	case l.full():
 		l.refuse(f, m)
 	default:
-		if s, fresh := l.addServer(r); fresh {
-			s.begin()
-		} else {
-			s.receive()
-		}
+		l.open(r)
 	}
+}
+
+// open gives a request that is a new one to the user, unless another copy of it has come at
+// the same time: that one's transaction may be there, or may have ended with its answer.
+func (l *Layer) open(r request) {
+	s, fresh := l.addServer(r)
+	switch {
+	case !fresh:
+		s.receive()
+	case l.answeredBefore(&r):
+		l.removeServer(s)
+	default:
+		s.begin()
+	}
+}
+
+// answeredBefore answers a request that has had its final response and whose transaction has
+// left that to [answers].
+func (l *Layer) answeredBefore(r *request) bool {
+	to, response, ok := l.answers.find(r)
+	if ok && len(response) > 0 {
+		_ = l.sender.Send(to, response) // or, if that fails, when the request comes again
+	}
+	return ok
 }
 
 // receiveCancel answers a CANCEL in a transaction of its own and passes it on (RFC 3261

@@ -15,9 +15,9 @@ var serverEvents = []string{
 
 // reachServer brings a server transaction for method into a state. Its last response in
 // Proceeding is a 180 for an INVITE, a 100 else, in Completed a 486.
-func reachServer(method sip.Method, f sip.Flow) func(*rig, state) subject {
+func reachServer(method sip.Method, branch string, f sip.Flow) func(*rig, state) subject {
 	return func(r *rig, s state) subject {
-		req := newRequest(r.t, method, f, "z9hG4bKs")
+		req := newRequest(r.t, method, f, branch)
 		r.Receive(f, req)
 		tx := r.requests[0]
 		switch s {
@@ -111,7 +111,7 @@ func (r *rig) fireServer(tx *Server, event string) {
 // RFC 6026 §8.6, figure 7.
 func TestInviteServer(t *testing.T) {
 	states := []state{proceeding, completed, accepted, confirmed, terminated}
-	unreliable := machineTest{flow: udp, states: states, reach: reachServer(sip.INVITE, udp), rows: []row{
+	unreliable := machineTest{flow: udp, states: states, reach: reachServer(sip.INVITE, "z9hG4bKs", udp), rows: []row{
 		{"request", []string{"Proceeding send 180", "Completed send 486", "-", "-", "-"}},
 		{"ACK", []string{"-", "Confirmed", "Accepted ack", "-", "-"}},
 		{"CANCEL", []string{"Proceeding tell CANCEL", "-", "-", "-", "-"}},
@@ -128,7 +128,7 @@ func TestInviteServer(t *testing.T) {
 	}}
 	unreliable.covers(t, serverEvents)
 	unreliable.run(t)
-	reliable := machineTest{flow: ws, states: states, reach: reachServer(sip.INVITE, ws), rows: []row{
+	reliable := machineTest{flow: ws, states: states, reach: reachServer(sip.INVITE, "z9hG4bKs", ws), rows: []row{
 		{"request", []string{"Proceeding send 180", "Completed send 486", "-", "", "-"}},
 		{"ACK", []string{"-", "Terminated", "Accepted ack", "", "-"}},
 		{"CANCEL", []string{"Proceeding tell CANCEL", "-", "-", "", "-"}},

@@ -1,7 +1,8 @@
 package transaction
 
 // nonInviteServer is a Server as the non-INVITE server machine: RFC 3261 §17.2.2, figure 8,
-// with the restrictions of RFC 4320 §4. Its lifetime timer is J in Completed.
+// with the restrictions of RFC 4320 §4. Its lifetime timer is J in Completed; but as a rule
+// it leaves its response to [answers] then, which repeats it for that long, and has ended.
 //
 // In Trying and Proceeding it lives for 64*T1, which is in no figure. By then the client's
 // Timer F has fired and a response may not be sent any more (RFC 4320 §4.2), so that nothing
@@ -20,7 +21,7 @@ func (s *nonInviteServer) enter(next state) {
 	case proceeding:
 		s.timers.retransmit = 0
 	case completed: // Timer J
-		if s.reliable() {
+		if s.reliable() || s.layer.answers.keep((*Server)(s)) {
 			s.enter(terminated)
 			return
 		}

@@ -1,6 +1,7 @@
 package transaction
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -10,7 +11,8 @@ import (
 // RFC 3261 §17.2.2, figure 8, and RFC 4320 §4.
 func TestNonInviteServer(t *testing.T) {
 	states := []state{trying, proceeding, completed, terminated}
-	unreliable := machineTest{flow: udp, states: states, reach: reachServer(sip.OPTIONS, udp), rows: []row{
+	// The transaction of an RFC 2543 client keeps its response itself.
+	unreliable := machineTest{flow: udp, states: states, reach: reachServer(sip.OPTIONS, "2543", udp), rows: []row{
 		{"request", []string{"-", "Proceeding send 100", "Completed send 486", "-"}},
 		{"ACK", []string{"-", "-", "-", "-"}},
 		{"CANCEL", []string{"-", "-", "-", "-"}},
@@ -28,7 +30,25 @@ func TestNonInviteServer(t *testing.T) {
 	}}
 	unreliable.covers(t, serverEvents)
 	unreliable.run(t)
-	reliable := machineTest{flow: ws, states: states, reach: reachServer(sip.OPTIONS, ws), rows: []row{
+	// All others leave it to the answers.
+	unreliable = machineTest{flow: udp, states: states, reach: reachServer(sip.OPTIONS, "z9hG4bKs", udp), rows: []row{
+		{"request", []string{"-", "Proceeding send 100", "", "-"}},
+		{"ACK", []string{"-", "-", "", "-"}},
+		{"CANCEL", []string{"-", "-", "", "-"}},
+		{"100", []string{"-", "Proceeding send 100", "", "Terminated answered"}},
+		{"180", []string{"-", "-", "", "Terminated answered"}},
+		{"200", []string{"Terminated send 200", "Terminated send 200", "", "Terminated answered"}},
+		{"408", []string{"Terminated", "Terminated", "", "Terminated answered"}},
+		{"486", []string{"Terminated send 486", "Terminated send 486", "", "Terminated answered"}},
+		{"retransmission timer", []string{"-", "-", "", "-"}},
+		{"lifetime timer", []string{"Terminated tell timeout", "Terminated tell timeout", "", "-"}},
+		{"transport error", []string{"Trying tell transport", "Proceeding tell transport", "", "Terminated tell transport"}},
+		{"failing 200", []string{"Terminated fail 200 transport", "Terminated fail 200 transport", "", "Terminated answered"}},
+		{"failing 486", []string{"Terminated fail 486 transport", "Terminated fail 486 transport", "", "Terminated answered"}},
+	}}
+	unreliable.covers(t, serverEvents, completed)
+	unreliable.run(t)
+	reliable := machineTest{flow: ws, states: states, reach: reachServer(sip.OPTIONS, "z9hG4bKs", ws), rows: []row{
 		{"request", []string{"-", "Proceeding send 100", "", "-"}},
 		{"ACK", []string{"-", "-", "", "-"}},
 		{"CANCEL", []string{"-", "-", "", "-"}},
@@ -105,8 +125,8 @@ func TestTimerJ(t *testing.T) {
 		elapse(32*time.Second - 1)
 		r.Receive(udp, newRequest(t, sip.OPTIONS, udp, "z9hG4bKs"))
 		r.want("send 200", "send 200")
-		if &first.b[0] != &r.sent().b[0] {
-			t.Error("the response was made again")
+		if again := r.sent(); !bytes.Equal(first.b, again.b) || first.flow != again.flow {
+			t.Errorf("%q on %v was repeated as %q on %v", first.b, first.flow, again.b, again.flow)
 		}
 		elapse(1)
 		r.wantEmpty()

@@ -1,0 +1,220 @@
+package transaction
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/sipway/sipway/sip"
+)
+
+// answers is what is left of the server transactions over UDP that are in Completed, where
+// they stay for Timer J (RFC 3261 §17.2.2): what tells a retransmission of the request, and
+// the response that answers it. Every REGISTER and every BYE leaves one behind for 64*T1, so
+// that these outnumber all other transactions by far. So they are plain bytes, one behind
+// the other in the order in which they end, with nothing in them for the collector to follow.
+type answers struct {
+	wait   time.Duration // Timer J
+	slack  time.Duration // how much later the memory may be let go
+	clock  *clock
+	live   *counter
+	shards [answerShards]answerShard
+}
+
+const (
+	answerShards = 8
+
+	// blockSize is what memory is taken in. A longer answer stays with its transaction.
+	blockSize = 16 << 10
+)
+
+// answerShard is a queue of records in blocks, the oldest at first.
+type answerShard struct {
+	mu      sync.Mutex
+	places  map[uint64]uint64 // from a request's hash to its record's place
+	blocks  [][]byte          // filled up to their lengths; never written to again
+	oldest  uint64            // the number of blocks[0]
+	first   int               // in blocks[0]
+	timer   *time.Timer
+	running bool
+}
+
+// A record is its end on the layer's clock, the request's hash, the lengths of key and
+// response, the flow of the response, and then key and response.
+const (
+	endAt      = 0
+	hashAt     = 8
+	keySizeAt  = 16
+	sizeAt     = 20
+	flowAt     = 24
+	recordHead = flowAt + 2*(16+2)
+)
+
+func newAnswers(wait time.Duration, c *clock, live *counter) *answers {
+	a := &answers{wait: wait, slack: wait / 32, clock: c, live: live}
+	for i := range a.shards {
+		a.shards[i].places = make(map[uint64]uint64)
+	}
+	return a
+}
+
+func (a *answers) shard(hash uint64) *answerShard { return &a.shards[hash%answerShards] }
+
+// appendKey appends what a request is matched by where its branch identifies it (RFC 3261
+// §17.2.3), and the address it came from. There is no NUL in a message.
+func appendKey(b []byte, source netip.Addr, method sip.Method, branch, host string, port uint16) []byte {
+	s := source.As16()
+	b = append(b, s[:]...)
+	b = binary.BigEndian.AppendUint16(b, port)
+	b = append(append(b, method...), 0)
+	b = append(append(b, branch...), 0)
+	return append(b, host...)
+}
+
+// keep takes over the answer of a transaction that has had its final response. False says
+// that it can't, and the transaction goes on itself.
+func (a *answers) keep(s *Server) bool {
+	id := &s.id
+	if id.legacy != nil || !plain(s.flow.Remote.Addr()) || !plain(s.reply.Local.Addr()) || !plain(s.reply.Remote.Addr()) {
+		return false
+	}
+	var room [256]byte
+	key := appendKey(room[:0], s.flow.Remote.Addr(), id.method, id.branch, id.host, id.port)
+	size := recordHead + len(key) + len(s.last)
+	if size > blockSize {
+		return false
+	}
+	hash := s.chain.hash
+	end := a.clock.now() + a.wait
+	shard := a.shard(hash)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if _, taken := shard.places[hash]; taken { // by another one, which it may be mistaken for
+		return false
+	}
+	place, b := shard.room(size)
+	shard.places[hash] = place
+	binary.NativeEndian.PutUint64(b[endAt:], uint64(end))
+	binary.NativeEndian.PutUint64(b[hashAt:], hash)
+	binary.NativeEndian.PutUint32(b[keySizeAt:], uint32(len(key)))
+	binary.NativeEndian.PutUint32(b[sizeAt:], uint32(size))
+	putAddrPort(b[flowAt:], s.reply.Local)
+	putAddrPort(b[flowAt+18:], s.reply.Remote)
+	copy(b[recordHead:], key)
+	copy(b[recordHead+len(key):], s.last)
+	a.live.Add(1)
+	a.run(shard, a.wait)
+	return true
+}
+
+// plain says that an address is no more than its bytes.
+func plain(a netip.Addr) bool { return a.IsValid() && !a.Is4In6() && a.Zone() == "" }
+
+func putAddrPort(b []byte, a netip.AddrPort) {
+	addr := a.Addr().As16()
+	copy(b, addr[:])
+	binary.NativeEndian.PutUint16(b[16:], a.Port())
+}
+
+func addrPort(b []byte) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16([16]byte(b)).Unmap(), binary.NativeEndian.Uint16(b[16:]))
+}
+
+// room returns the place of size more bytes.
+func (s *answerShard) room(size int) (place uint64, b []byte) {
+	last := len(s.blocks) - 1
+	if last < 0 || len(s.blocks[last])+size > blockSize {
+		s.blocks = append(s.blocks, make([]byte, 0, blockSize))
+		last++
+	}
+	at := len(s.blocks[last])
+	s.blocks[last] = s.blocks[last][:at+size]
+	return (s.oldest+uint64(last))*blockSize + uint64(at), s.blocks[last][at:]
+}
+
+// record returns what is at a place.
+func (s *answerShard) record(place uint64) []byte {
+	b := s.blocks[place/blockSize-s.oldest][place%blockSize:]
+	return b[:binary.NativeEndian.Uint32(b[sizeAt:])]
+}
+
+// find returns the answer to a request that has had it, and where it goes. It is empty where
+// there is nothing to be sent (RFC 4320 §4.2).
+func (a *answers) find(r *request) (to sip.Flow, response []byte, ok bool) {
+	if r.flow.ID != 0 || r.method == sip.INVITE {
+		return to, nil, false
+	}
+	v := r.Via()
+	s := a.shard(r.hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	place, ok := s.places[r.hash]
+	if !ok {
+		return to, nil, false
+	}
+	b := s.record(place)
+	var room [256]byte
+	key := appendKey(room[:0], r.flow.Remote.Addr(), r.method, v.Branch, v.Host, v.Port)
+	rest := b[recordHead:]
+	if n := int(binary.NativeEndian.Uint32(b[keySizeAt:])); string(rest[:n]) != string(key) ||
+		time.Duration(binary.NativeEndian.Uint64(b[endAt:])) <= a.clock.now() {
+		return to, nil, false
+	}
+	to = sip.Flow{Transport: sip.UDP, Local: addrPort(b[flowAt:]), Remote: addrPort(b[flowAt+18:])}
+	return to, rest[len(key):], true
+}
+
+// run sets the timer of a shard, unless it is set already.
+func (a *answers) run(s *answerShard, wait time.Duration) {
+	switch {
+	case s.running:
+		return
+	case s.timer == nil:
+		s.timer = time.AfterFunc(wait, func() { a.expire(s) })
+	default:
+		s.timer.Reset(wait)
+	}
+	s.running = true
+}
+
+// expire is Timer J of many. Nobody waits for it, so that it looks at them together; that
+// nothing is found any more after its time is seen to by find.
+func (a *answers) expire(s *answerShard) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running = false
+	if next, more := a.sweep(s); more {
+		a.run(s, max(next-a.clock.now(), a.slack))
+	}
+}
+
+// sweep lets go of what has ended. It returns when the next one ends, if there is one.
+func (a *answers) sweep(s *answerShard) (next time.Duration, more bool) {
+	now := a.clock.now()
+	for len(s.blocks) > 0 {
+		if s.first == len(s.blocks[0]) {
+			s.blocks[0] = nil
+			s.blocks, s.oldest, s.first = s.blocks[1:], s.oldest+1, 0
+			continue
+		}
+		b := s.record(s.oldest*blockSize + uint64(s.first))
+		if end := time.Duration(binary.NativeEndian.Uint64(b[endAt:])); end > now {
+			return end, true
+		}
+		delete(s.places, binary.NativeEndian.Uint64(b[hashAt:]))
+		s.first += len(b)
+		a.live.Add(-1)
+	}
+	return 0, false
+}
+
+// sweepAll lets go of everything that has ended.
+func (a *answers) sweepAll() {
+	for i := range a.shards {
+		s := &a.shards[i]
+		s.mu.Lock()
+		a.sweep(s)
+		s.mu.Unlock()
+	}
+}
