@@ -392,7 +392,7 @@ func (w *wire) Send(_ sip.Flow, b []byte) error {
 	return err
 }
 
-func (w *wire) Dial(context.Context, sip.Transport, netip.AddrPort) (sip.Flow, error) {
+func (w *wire) Dial(context.Context, sip.Server) (sip.Flow, error) {
 	return sip.Flow{}, errors.New("no network")
 }
 

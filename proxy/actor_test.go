@@ -61,7 +61,7 @@ func (s *script) declare(name string, what []string) {
 	}
 	for _, word := range what[1:] {
 		if remote, err := netip.ParseAddrPort(word); err == nil {
-			a.flow, _ = s.w.Dial(s.t.Context(), transport, remote)
+			a.flow, _ = s.w.Dial(s.t.Context(), sip.Server{Transport: transport, Addr: remote})
 			a.contact = fmt.Sprintf("sip:%s@%s", name, word)
 			if transport != sip.UDP {
 				a.contact += ";transport=" + transport.Param()

@@ -21,7 +21,7 @@ func (w *benchWorld) Send(f sip.Flow, b []byte) error { w.last[f] = b; return ni
 func (w *benchWorld) Alive(sip.Flow) bool             { return true }
 func (w *benchWorld) ProbeSilent(sip.Flow)            {}
 
-func (w *benchWorld) Dial(context.Context, sip.Transport, netip.AddrPort) (sip.Flow, error) {
+func (w *benchWorld) Dial(context.Context, sip.Server) (sip.Flow, error) {
 	panic("a benchmark dials")
 }
 

@@ -66,7 +66,7 @@ func (p *Proxy) connect(ctx context.Context, u *sip.URI) (sip.Flow, error) {
 func (p *Proxy) dial(ctx context.Context, s sip.Server) (sip.Flow, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.FailoverAfter)
 	defer cancel()
-	f, err := p.Network.Dial(ctx, s.Transport, s.Addr)
+	f, err := p.Network.Dial(ctx, s)
 	if err != nil {
 		p.Locator.Failed(s, 0)
 	}

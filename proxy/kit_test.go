@@ -147,7 +147,8 @@ func (w *world) Send(f sip.Flow, b []byte) error {
 	return nil
 }
 
-func (w *world) Dial(ctx context.Context, t sip.Transport, remote netip.AddrPort) (sip.Flow, error) {
+func (w *world) Dial(ctx context.Context, to sip.Server) (sip.Flow, error) {
+	t, remote := to.Transport, to.Addr
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if t == sip.TCP {

@@ -62,7 +62,7 @@ func overTCP(s sip.Server) sip.Server {
 func (p *Proxy) dialLarge(s sip.Server) (sip.Flow, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), tcpWait)
 	defer cancel()
-	f, err := p.Network.Dial(ctx, sip.TCP, s.Addr)
+	f, err := p.Network.Dial(ctx, overTCP(s))
 	if err != nil {
 		p.Locator.Failed(s, withoutTCP)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"hash/maphash"
 	"log/slog"
-	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -106,7 +105,7 @@ type Users interface {
 // Network sends what belongs to no transaction and opens flows.
 type Network interface {
 	Send(f sip.Flow, b []byte) error
-	Dial(ctx context.Context, t sip.Transport, remote netip.AddrPort) (sip.Flow, error)
+	Dial(ctx context.Context, to sip.Server) (sip.Flow, error)
 	Alive(f sip.Flow) bool
 	// ProbeSilent makes sure that a peer who was silent for long is there. A request was
 	// just sent to it; if it gives no sign of life soon, the flow closes.

@@ -164,7 +164,7 @@ func TestCancelWhileSending(t *testing.T) {
 		w.receive(aliceWS, text)
 		w.next(aliceWS, "SIP/2.0 100")
 		w.next(aliceWS, "SIP/2.0 200")
-		phone, _ := w.Dial(t.Context(), sip.TCP, netip.MustParseAddrPort("192.0.2.30:5070"))
+		phone, _ := w.Dial(t.Context(), sip.Server{Transport: sip.TCP, Addr: netip.MustParseAddrPort("192.0.2.30:5070")})
 		invite := w.next(phone, "INVITE")
 		w.respond(phone, invite, 180)
 		w.respond(phone, w.next(phone, "CANCEL"), 200)
@@ -385,13 +385,13 @@ func TestConnect(t *testing.T) {
 		w.bind("carol", "sip:carol@192.0.2.30:5070;transport=tcp", carolTCP)
 		w.closeFlow(carolTCP)
 		w.receive(aliceWS, newRequest("MESSAGE", "sip:carol@example.test", alice, viaWS))
-		phone, _ := w.Dial(t.Context(), sip.TCP, netip.MustParseAddrPort("192.0.2.30:5070"))
+		phone, _ := w.Dial(t.Context(), sip.Server{Transport: sip.TCP, Addr: netip.MustParseAddrPort("192.0.2.30:5070")})
 		w.respond(phone, w.next(phone, "MESSAGE"), 200)
 		w.next(aliceWS, "SIP/2.0 200")
 
 		w.refused[netip.MustParseAddrPort("192.0.2.20:5060")] = true
 		w.receive(aliceWS, newRequest("MESSAGE", "sip:x@pbx.example.net;transport=tcp", alice, viaWS))
-		pbx, _ := w.Dial(t.Context(), sip.TCP, netip.MustParseAddrPort("192.0.2.21:5060"))
+		pbx, _ := w.Dial(t.Context(), sip.Server{Transport: sip.TCP, Addr: netip.MustParseAddrPort("192.0.2.21:5060")})
 		w.respond(pbx, w.next(pbx, "MESSAGE"), 200)
 		w.next(aliceWS, "SIP/2.0 200")
 

@@ -3,7 +3,6 @@ package registrar
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +19,7 @@ func (n *lastSent) Send(_ sip.Flow, b []byte) error { n.b = b; return nil }
 func (n *lastSent) Alive(sip.Flow) bool             { return true }
 func (n *lastSent) Probe(sip.Flow, time.Duration)   {}
 
-func (n *lastSent) Dial(context.Context, sip.Transport, netip.AddrPort) (sip.Flow, error) {
+func (n *lastSent) Dial(context.Context, sip.Server) (sip.Flow, error) {
 	return sip.Flow{}, nil
 }
 

@@ -60,7 +60,7 @@ func (n *network) Send(f sip.Flow, b []byte) error {
 	return nil
 }
 
-func (n *network) Dial(context.Context, sip.Transport, netip.AddrPort) (sip.Flow, error) {
+func (n *network) Dial(context.Context, sip.Server) (sip.Flow, error) {
 	return sip.Flow{}, errors.New("refused")
 }
 

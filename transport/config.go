@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"net/http"
 	"time"
@@ -49,6 +50,18 @@ type Config struct {
 	// DialTimeout bounds the set-up of an outgoing connection. Default 5 s.
 	DialTimeout time.Duration
 
+	// TLS is for the listeners of TLS and WSS, which need a certificate; DialTLS for the
+	// connections that we open: its roots, nil for the system's, and our own certificate
+	// for servers that ask for one. Neither is modified. TLS 1.2 is the least.
+	TLS, DialTLS *tls.Config
+
+	// HandshakeTimeout is how long a TLS handshake may take. Default 10 s.
+	HandshakeTimeout time.Duration
+
+	// MaxHandshakes bounds the TLS handshakes under way that others began. What is above is
+	// closed as soon as it is accepted. Default 1024.
+	MaxHandshakes int
+
 	// MaxConnections bounds the open stream connections, accepted and dialled. What is
 	// above is closed as soon as it is accepted. Default 0: no bound but the system's.
 	MaxConnections int
@@ -74,6 +87,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.FirstMessageTimeout, 30*time.Second)
 	setDefault(&c.MessageTimeout, 20*time.Second)
 	setDefault(&c.DialTimeout, 5*time.Second)
+	setDefault(&c.HandshakeTimeout, 10*time.Second)
+	setDefault(&c.MaxHandshakes, 1024)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

@@ -17,6 +17,8 @@ type stream interface {
 	wait() error      // returns when there is something to read, or an error
 	buffered() []byte // what was read ahead, never empty after wait
 	discard(n int)    // passes over n bytes of it
+	unread(b []byte)  // puts a copy of b before what is to be read next
+	bottom() *socket
 }
 
 // connection is an open flow over a stream.
@@ -31,7 +33,10 @@ type connection struct {
 	ws     *webSocket // nil: messages are framed by their Content-Length
 	tally  *tally
 	opened int64 // by the layer's clock
-	dialed bool  // by us: may be found by its remote address
+	dialed bool  // by us: may be found by the server it leads to
+	server sip.Server
+
+	limited bool // of the reading goroutine: the message that is read has a deadline
 
 	reason  atomic.Pointer[error] // why it ends, nil while it doesn't
 	greeted atomic.Bool           // a valid message has come
@@ -58,6 +63,9 @@ func (l *Layer) newConnection(t sip.Transport, sock *socket, st stream) *connect
 		},
 	}
 	c.tally = &l.flows.shard(c.flow.ID).tally[t]
+	if st, ok := st.(*tlsStream); ok {
+		st.wire.conn = c
+	}
 	return c
 }
 
@@ -97,6 +105,9 @@ func (c *connection) serve() {
 	}
 	if c.ws != nil {
 		c.ws.end(local, reason)
+	}
+	if st, ok := c.stream.(*tlsStream); ok {
+		st.goodbye()
 	}
 	c.sock.linger()
 	if c.ws != nil {
@@ -151,6 +162,20 @@ func (c *connection) readError(err error) error {
 
 // limit sets or clears the deadline of the message that is being read.
 func (c *connection) limit(on bool) error {
+	c.limited = on
+	return c.setLimit(on)
+}
+
+// limitRecord sets or clears the deadline of a TLS record, where that of a message does not
+// hold anyway.
+func (c *connection) limitRecord(on bool) error {
+	if c.limited {
+		return c.ending()
+	}
+	return c.setLimit(on)
+}
+
+func (c *connection) setLimit(on bool) error {
 	var at time.Time
 	if on {
 		at = time.Now().Add(c.layer.cfg.MessageTimeout)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 
 	"github.com/sipway/sipway/sip"
@@ -15,13 +16,8 @@ import (
 // They are reached by naming their flow.
 type dialer struct {
 	mu    sync.Mutex // taken before Layer.mu
-	conns map[target]*connection
-	calls map[target]*call
-}
-
-type target struct {
-	transport sip.Transport
-	remote    netip.AddrPort
+	conns map[sip.Server]*connection
+	calls map[sip.Server]*call
 }
 
 // call is an attempt to connect that any number of callers wait for.
@@ -32,34 +28,38 @@ type call struct {
 }
 
 func (d *dialer) init() {
-	d.conns = make(map[target]*connection)
-	d.calls = make(map[target]*call)
+	d.conns = make(map[sip.Server]*connection)
+	d.calls = make(map[sip.Server]*call)
 }
 
 func (d *dialer) forget(c *connection) {
-	key := target{c.flow.Transport, c.flow.Remote}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.conns[key] == c {
-		delete(d.conns, key)
+	if d.conns[c.server] == c {
+		delete(d.conns, c.server)
 	}
 }
 
-// Dial returns a flow to the remote address: an open connection that was dialled before, or
-// a new one (RFC 3261 §18.1.1). Over UDP it returns at once. Callers for the same address
-// share one attempt, which goes on when one of them gives up. The local address of a UDP flow
-// is the listener's; where that is no single address, the kernel chooses one for each
-// datagram.
-func (l *Layer) Dial(ctx context.Context, t sip.Transport, remote netip.AddrPort) (sip.Flow, error) {
-	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
-	switch t {
+// Dial returns a flow to a server: an open connection that was dialled before, or a new one
+// (RFC 3261 §18.1.1). Over UDP it returns at once. Callers for the same server share one
+// attempt, which goes on when one of them gives up. The local address of a UDP flow is the
+// listener's; where that is no single address, the kernel chooses one for each datagram.
+//
+// Over TLS the server must have a valid certificate for its name, or for its address where
+// it has none (RFC 5922 §7.3). So a connection serves those alone who asked for that name.
+func (l *Layer) Dial(ctx context.Context, to sip.Server) (sip.Flow, error) {
+	to.Addr = netip.AddrPortFrom(to.Addr.Addr().Unmap(), to.Addr.Port())
+	switch to.Transport {
 	case sip.UDP:
-		return l.dialUDP(remote)
+		return l.dialUDP(to.Addr)
 	case sip.TCP:
+		to.Name = "" // it makes no difference
+	case sip.TLS:
+		to.Name = strings.ToLower(to.Name)
 	default:
 		return sip.Flow{}, ErrUnsupported
 	}
-	flow, pending, err := l.dialed(target{t, remote})
+	flow, pending, err := l.dialed(to)
 	if pending == nil {
 		return flow, err
 	}
@@ -72,7 +72,7 @@ func (l *Layer) Dial(ctx context.Context, t sip.Transport, remote netip.AddrPort
 }
 
 // dialed returns the open connection, or the attempt at one.
-func (l *Layer) dialed(to target) (sip.Flow, *call, error) {
+func (l *Layer) dialed(to sip.Server) (sip.Flow, *call, error) {
 	d := &l.calls
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -90,8 +90,8 @@ func (l *Layer) dialed(to target) (sip.Flow, *call, error) {
 	return sip.Flow{}, pending, nil
 }
 
-func (l *Layer) connect(to target, pending *call) {
-	c, err := l.dialTCP(to)
+func (l *Layer) connect(to sip.Server, pending *call) {
+	c, err := l.dialStream(to)
 	d := &l.calls
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -108,11 +108,12 @@ func (l *Layer) connect(to target, pending *call) {
 	close(pending.done)
 }
 
-func (l *Layer) dialTCP(to target) (*connection, error) {
+// dialStream opens a connection, with TLS on it where the transport has it.
+func (l *Layer) dialStream(to sip.Server) (*connection, error) {
 	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.DialTimeout)
 	defer cancel()
 	dialer := net.Dialer{Control: streamOptions, KeepAliveConfig: keepAlive}
-	conn, err := dialer.DialContext(ctx, "tcp", to.remote.String())
+	conn, err := dialer.DialContext(ctx, "tcp", to.Addr.String())
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +122,14 @@ func (l *Layer) dialTCP(to target) (*connection, error) {
 		conn.Close()
 		return nil, err
 	}
-	c := l.newConnection(to.transport, sock, sock)
-	c.dialed = true
+	st := stream(sock)
+	if to.Transport == sip.TLS {
+		if st, err = l.secure(ctx, sock, to); err != nil {
+			sock.abort(err)
+			return nil, err
+		}
+	}
+	c := l.newConnection(to.Transport, sock, st)
+	c.dialed, c.server = true, to
 	return c, nil
 }

@@ -1,7 +1,9 @@
-// Package transport carries SIP messages over UDP, TCP and WebSocket.
+// Package transport carries SIP messages over UDP, TCP, TLS, and WebSocket with and without
+// TLS below it.
 //
 // It implements RFC 3261 §18 (transport layer), RFC 3581 (symmetric response routing),
-// RFC 5626 §3 and §4.4.1 (flows and their CRLF keepalive) and RFC 7118 (WebSocket as a
+// RFC 5626 §3 and §4.4.1 (flows and their CRLF keepalive), RFC 5922 §7 (who a
+// server over TLS must prove to be) and RFC 7118 (WebSocket as a
 // transport for SIP, over RFC 6455).
 //
 // A [Layer] listens, dials, reads and sends. Every message comes from a flow and goes to a

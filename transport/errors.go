@@ -24,7 +24,9 @@ var (
 	// ErrUnsupported: nothing can be dialled over this transport. A WebSocket client can't
 	// be called back (RFC 7118 §5).
 	ErrUnsupported = errors.New("transport: cannot dial over this transport")
-	// ErrTooMany: as many connections are open as may be.
+	// ErrNoCertificate: TLS and WSS need one to listen.
+	ErrNoCertificate = errors.New("transport: no certificate to listen with")
+	// ErrTooMany: as many connections are open, or handshakes under way, as may be.
 	ErrTooMany = errors.New("transport: too many connections")
 	// ErrShutdown: the layer is closed or closing.
 	ErrShutdown = errors.New("transport: shut down")

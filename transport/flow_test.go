@@ -186,7 +186,7 @@ func TestDial(t *testing.T) {
 	flows := make(chan sip.Flow, 10)
 	for range cap(flows) {
 		go func() {
-			f, err := l.Dial(t.Context(), sip.TCP, to)
+			f, err := l.Dial(t.Context(), sip.Server{Transport: sip.TCP, Addr: to})
 			if err != nil {
 				t.Error(err)
 			}
@@ -220,7 +220,7 @@ func TestDial(t *testing.T) {
 	// A closed one is replaced.
 	conn.Close()
 	next(t, r.closed)
-	second, err := l.Dial(t.Context(), sip.TCP, to)
+	second, err := l.Dial(t.Context(), sip.Server{Transport: sip.TCP, Addr: to})
 	if err != nil || second.ID == first.ID {
 		t.Errorf("%v, %v", second, err)
 	}
@@ -229,17 +229,17 @@ func TestDial(t *testing.T) {
 	c := dialStream(t, listen(t, l, sip.TCP))
 	write(t, c, request(sip.TCP, 2))
 	in := expectSeq(t, r, 2).flow
-	if f, err := l.Dial(t.Context(), sip.TCP, in.Remote); err == nil {
+	if f, err := l.Dial(t.Context(), sip.Server{Transport: sip.TCP, Addr: in.Remote}); err == nil {
 		t.Errorf("dialled %v", f)
 	}
-	for _, tr := range []sip.Transport{sip.WS, sip.WSS, sip.TLS} {
-		if _, err := l.Dial(t.Context(), tr, to); !errors.Is(err, ErrUnsupported) {
+	for _, tr := range []sip.Transport{sip.WS, sip.WSS} {
+		if _, err := l.Dial(t.Context(), sip.Server{Transport: tr, Addr: to}); !errors.Is(err, ErrUnsupported) {
 			t.Errorf("%v: %v", tr, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := l.Dial(ctx, sip.TCP, netip.MustParseAddrPort("192.0.2.1:5060")); err == nil {
+	if _, err := l.Dial(ctx, sip.Server{Transport: sip.TCP, Addr: netip.MustParseAddrPort("192.0.2.1:5060")}); err == nil {
 		t.Error("a cancelled context was waited for")
 	}
 }
@@ -255,7 +255,7 @@ func TestDialSelf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := l.Dial(t.Context(), sip.TCP, at)
+	out, err := l.Dial(t.Context(), sip.Server{Transport: sip.TCP, Addr: at})
 	if err != nil {
 		t.Fatal(err)
 	}

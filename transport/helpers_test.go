@@ -258,9 +258,12 @@ func listenMem(t testing.TB, l *Layer, tr sip.Transport) *memListener {
 	ln := &streamListener{m, l, tr}
 	at := addrPort(m.Addr())
 	var err error
-	if tr == sip.WS {
-		err = l.serveWS(ln, at, "/")
-	} else {
+	switch tr {
+	case sip.WS:
+		err = l.serveWS(ln, nil, at, "/")
+	case sip.TLS:
+		err = l.serveTLS(ln, withTLSDefaults(l.cfg.TLS), at)
+	default:
 		err = l.serveTCP(ln, at)
 	}
 	if err != nil {

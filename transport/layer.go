@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -45,6 +46,9 @@ type Layer struct {
 	udp   atomic.Pointer[[]*udpListener] // replaced, never modified
 	calls dialer
 
+	handshakes atomic.Int64           // of TLS, begun by others and under way
+	sessions   tls.ClientSessionCache // of servers that we dial
+
 	ctx     context.Context // done when the layer is closed
 	cancel  context.CancelFunc
 	running sync.WaitGroup // goroutines and sockets; grows only while the layer is open
@@ -63,6 +67,7 @@ func New(cfg Config, h Handler) *Layer {
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.flows.init()
 	l.calls.init()
+	l.sessions = tls.NewLRUClientSessionCache(0)
 	return l
 }
 
@@ -80,8 +85,10 @@ func (l *Layer) Listen(t sip.Transport, addr, path string) (netip.AddrPort, erro
 		at, err = l.listenUDP(addr)
 	case sip.TCP:
 		at, err = l.listenTCP(addr)
-	case sip.WS:
-		at, err = l.listenWS(addr, path)
+	case sip.TLS:
+		at, err = l.listenTLS(addr)
+	case sip.WS, sip.WSS:
+		at, err = l.listenWS(t, addr, path)
 	default:
 		err = ErrUnsupported
 	}

@@ -119,6 +119,8 @@ func (s *socket) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+func (s *socket) bottom() *socket { return s }
+
 // buffered returns what was read ahead.
 func (s *socket) buffered() []byte { return s.in }
 

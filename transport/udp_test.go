@@ -127,14 +127,14 @@ func TestUDPSendErrors(t *testing.T) {
 	if err := l.Send(sip.Flow{Transport: sip.UDP, Local: at, Remote: six}, nil); err == nil {
 		t.Error("IPv6 from an IPv4 socket")
 	}
-	f, err := l.Dial(t.Context(), sip.UDP, remote)
+	f, err := l.Dial(t.Context(), sip.Server{Transport: sip.UDP, Addr: remote})
 	if err != nil || f.Local != at {
 		t.Fatal(f, err)
 	}
 	if err := l.Send(f, make([]byte, 70000)); err == nil {
 		t.Error("a datagram of 70,000 bytes was sent")
 	}
-	if _, err := l.Dial(t.Context(), sip.UDP, six); !errors.Is(err, ErrUnsupported) {
+	if _, err := l.Dial(t.Context(), sip.Server{Transport: sip.UDP, Addr: six}); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("dial to IPv6: %v", err)
 	}
 	if s := l.Stats()[sip.UDP]; s.Dropped != 1 || s.Out != 0 {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -32,16 +33,24 @@ type wsServer struct {
 	path      string
 }
 
-func (l *Layer) listenWS(addr, path string) (netip.AddrPort, error) {
-	ln, err := l.listenStream(sip.WS, addr)
+// listenWS listens for WebSockets, with TLS below them for WSS.
+func (l *Layer) listenWS(t sip.Transport, addr, path string) (netip.AddrPort, error) {
+	var cfg *tls.Config
+	if t == sip.WSS {
+		var err error
+		if cfg, err = l.serverTLS(t); err != nil {
+			return netip.AddrPort{}, err
+		}
+	}
+	ln, err := l.listenStream(t, addr)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
 	at := addrPort(ln.Addr())
-	return at, l.serveWS(ln, at, path)
+	return at, l.serveWS(ln, cfg, at, path)
 }
 
-func (l *Layer) serveWS(ln *streamListener, at netip.AddrPort, path string) error {
+func (l *Layer) serveWS(ln *streamListener, cfg *tls.Config, at netip.AddrPort, path string) error {
 	if path == "" {
 		path = "/"
 	}
@@ -55,7 +64,13 @@ func (l *Layer) serveWS(ln *streamListener, at netip.AddrPort, path string) erro
 	if err := l.listening(ln.transport, at, closers{ln, server}); err != nil {
 		return err
 	}
-	l.start(func() { server.Serve(ln) }) // returns when the listener is closed
+	if cfg == nil {
+		l.start(func() { server.Serve(ln) }) // returns when the listener is closed
+		return nil
+	}
+	secured := newTLSListener(ln, cfg)
+	l.start(secured.accept)
+	l.start(func() { server.Serve(secured) })
 	return nil
 }
 
@@ -107,7 +122,7 @@ func (s *wsServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (w *webSocket) open(l *Layer, t sip.Transport, conn *websocket.Conn) {
 	conn.SetReadLimit(int64(l.cfg.MaxMessage))
 	w.conn = conn
-	w.c = l.newConnection(t, w.stream.(*socket), w.stream)
+	w.c = l.newConnection(t, w.bottom(), w.stream)
 	w.c.ws = w
 	w.c.start()
 }
@@ -124,13 +139,13 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	sock := conn.(*socket) // of our listener
+	st := conn.(stream) // of our listener
 	early, err := brw.Reader.Peek(brw.Reader.Buffered())
 	if err != nil {
 		return nil, nil, err
 	}
-	sock.unread(early)
-	h.ws = &webSocket{stream: sock}
+	st.unread(early)
+	h.ws = &webSocket{stream: st}
 	h.ws.br = bufio.NewReaderSize(h.ws, wsReadBuffer)
 	return h.ws, bufio.NewReadWriter(h.ws.br, bufio.NewWriterSize(h.ws, wsWriteBuffer)), nil
 }

@@ -3,7 +3,6 @@ package transaction
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"testing"
 
 	"github.com/sipway/sipway/sip"
@@ -17,7 +16,7 @@ type sink struct {
 
 func (s *sink) Send(sip.Flow, []byte) error { s.sent++; return nil }
 
-func (s *sink) Dial(context.Context, sip.Transport, netip.AddrPort) (sip.Flow, error) {
+func (s *sink) Dial(context.Context, sip.Server) (sip.Flow, error) {
 	return sip.Flow{}, errBroken
 }
 

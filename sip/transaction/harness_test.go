@@ -145,9 +145,9 @@ func (r *rig) Send(f sip.Flow, b []byte) error {
 }
 
 // Dial implements Sender.
-func (r *rig) Dial(ctx context.Context, t sip.Transport, remote netip.AddrPort) (sip.Flow, error) {
-	r.note("dial %s %s", t, remote)
-	return r.dial(ctx, t, remote)
+func (r *rig) Dial(ctx context.Context, to sip.Server) (sip.Flow, error) {
+	r.note("dial %s %s", to.Transport, to.Addr)
+	return r.dial(ctx, to.Transport, to.Addr)
 }
 
 // Request implements User.

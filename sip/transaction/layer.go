@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"hash/maphash"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -17,8 +16,8 @@ type Sender interface {
 	// error means that b has not been sent.
 	Send(f sip.Flow, b []byte) error
 
-	// Dial returns a flow to remote, an existing connection or a new one.
-	Dial(ctx context.Context, t sip.Transport, remote netip.AddrPort) (sip.Flow, error)
+	// Dial returns a flow to the server, an existing connection or a new one.
+	Dial(ctx context.Context, to sip.Server) (sip.Flow, error)
 }
 
 // User is the core above the layer. Its methods are called without a lock held, on the

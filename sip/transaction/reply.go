@@ -102,7 +102,7 @@ func (s *Server) dial(addr netip.AddrPort) {
 	// Nobody waits for a response any longer than that.
 	ctx, cancel := context.WithTimeout(context.Background(), s.layer.periods.timeout)
 	defer cancel()
-	f, err := s.layer.sender.Dial(ctx, s.flow.Transport, addr)
+	f, err := s.layer.sender.Dial(ctx, sip.Server{Transport: s.flow.Transport, Addr: addr, Name: s.name()})
 	if err != nil {
 		f, err = s.dialElsewhere(ctx, addr, err)
 	}
@@ -140,11 +140,20 @@ func (s *Server) dialElsewhere(ctx context.Context, failed netip.AddrPort, cause
 		if to.Addr == failed {
 			continue
 		}
-		if f, err := s.layer.sender.Dial(ctx, to.Transport, to.Addr); err == nil {
+		if f, err := s.layer.sender.Dial(ctx, to); err == nil {
 			return f, nil
 		}
 	}
 	return sip.Flow{}, cause
+}
+
+// name is what the certificate of whoever sent the request over TLS must be for: the host of
+// its sent-by, unless that is an address.
+func (s *Server) name() string {
+	if _, ok := sip.HostAddr(s.id.host); ok {
+		return ""
+	}
+	return s.id.host
 }
 
 // unsent takes the next response that waits. Without one the connection is in service.
