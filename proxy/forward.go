@@ -109,5 +109,9 @@ func (p *Proxy) via(f sip.Flow, loop uint32) sip.Via {
 	b = strconv.AppendUint(b, rand.Uint64(), 36)
 	b = append(b, '.')
 	b = strconv.AppendUint(b, uint64(loop), 36)
-	return sip.Via{Transport: f.Transport.String(), Host: host, Port: port, Branch: string(b), RPort: -1}
+	v := sip.Via{Transport: f.Transport.String(), Host: host, Port: port, Branch: string(b), RPort: -1}
+	if f.Transport == sip.UDP {
+		v.RPort = 0 // a NAT before us needs it as those of others do (RFC 3581 §3)
+	}
+	return v
 }
