@@ -21,6 +21,7 @@
 //	best.go       §16.7 steps 6 and 7  the choice of the best response
 //	late.go       2xx of further phones, by policy
 //	owner.go      RFC 5626 §5.3  a dialog follows its client to its present flow
+//	park.go       waiting for a user whose flow broke just now
 //	overload.go   §21.5.4  what is served when there is too much of it
 //	ack.go        §16.11  ACK to a 2xx, which has no transaction
 //	options.go    §11.2  OPTIONS to the proxy itself

@@ -19,6 +19,10 @@ type Stats struct {
 	Calls   int   // INVITEs outside a dialog that are being answered
 	Merging int   // requests that may arrive a second time
 	Refused int64 // calls that were answered with 503 for want of room
+	// Parked is how many waits there are for users whose flow broke just now, CameBack and
+	// InVain how many ended with the user's return and without it.
+	Parked           int
+	CameBack, InVain int64
 	// Finals counts calls by the class of their first final response, 2 to 6.
 	Finals [7]int64
 }
@@ -28,6 +32,7 @@ func (p *Proxy) Stats() Stats {
 	p.merges.mu.Lock()
 	defer p.merges.mu.Unlock()
 	s := Stats{Calls: int(p.calls.Load()), Merging: len(p.merges.running), Refused: p.refused.Load()}
+	s.Parked, s.CameBack, s.InVain = int(p.parked.Load()), p.cameBack.Load(), p.inVain.Load()
 	for class := range s.Finals {
 		s.Finals[class] = p.finals[class].Load()
 	}

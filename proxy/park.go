@@ -118,7 +118,7 @@ type comeback struct {
 func (p *Proxy) awaitReturn(aor string, wait time.Duration, came func([]store.Binding) (enough bool), over func()) {
 	w := &comeback{proxy: p, came: came, over: over}
 	if p.parked.Add(1) > maxParked {
-		w.end()
+		w.end(&p.inVain)
 		return
 	}
 	leave := p.Locations.Await(aor, w.look)
@@ -128,7 +128,7 @@ func (p *Proxy) awaitReturn(aor string, wait time.Duration, came func([]store.Bi
 		leave()
 		return
 	}
-	w.leave, w.timer = leave, time.AfterFunc(wait, w.end)
+	w.leave, w.timer = leave, time.AfterFunc(wait, func() { w.end(&p.inVain) })
 	w.mu.Unlock()
 	// He may have come before anybody waited for him.
 	if bindings, known := p.Locations.Lookup(aor); known && len(bindings) > 0 {
@@ -138,11 +138,12 @@ func (p *Proxy) awaitReturn(aor string, wait time.Duration, came func([]store.Bi
 
 func (w *comeback) look(bindings []store.Binding) {
 	if w.came(bindings) {
-		w.end()
+		w.end(&w.proxy.cameBack)
 	}
 }
 
-func (w *comeback) end() {
+// end ends the wait, once, and counts it.
+func (w *comeback) end(outcome *atomic.Int64) {
 	w.mu.Lock()
 	if w.ended {
 		w.mu.Unlock()
@@ -156,5 +157,6 @@ func (w *comeback) end() {
 		timer.Stop()
 	}
 	w.proxy.parked.Add(-1)
+	outcome.Add(1)
 	w.over()
 }

@@ -94,6 +94,9 @@ func TestParkedUntilReturn(t *testing.T) {
 		w.respond(bobNew, w.next(bobNew, "INVITE "+newContact), 486)
 		w.next(bobNew, "ACK")
 		w.answersAfter(began, 1999*time.Millisecond, "486")
+		if s := w.proxy.Stats(); s.CameBack != 1 || s.InVain != 0 || s.Parked != 0 {
+			t.Errorf("counted %+v", s)
+		}
 	})
 }
 
@@ -102,7 +105,13 @@ func TestParkedInVain(t *testing.T) {
 	parked(t, func(w *world) {
 		w.lost["bob@example.test"] = true
 		began, _ := w.callBob()
+		if s := w.proxy.Stats(); s.Parked != 1 {
+			t.Errorf("counted %+v", s)
+		}
 		w.answersAfter(began, 2*time.Second, "480")
+		if s := w.proxy.Stats(); s.CameBack != 0 || s.InVain != 1 || s.Parked != 0 {
+			t.Errorf("counted %+v", s)
+		}
 		w.comeBack("bob", newContact, bobNew) // too late
 	})
 }

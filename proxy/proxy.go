@@ -134,7 +134,9 @@ type Proxy struct {
 	loopSeed maphash.Seed
 	numbers  map[string]bool // of emergency services
 	merges   merges
-	parked   atomic.Int64 // waits for users
+	parked   atomic.Int64 // waits for users whose flow broke
+	cameBack atomic.Int64 // of those, how many ended with the user, and how many without
+	inVain   atomic.Int64
 	calls    atomic.Int64
 	refused  atomic.Int64
 	finals   [7]atomic.Int64 // calls by class of their final response

@@ -16,6 +16,11 @@
 //     the REGISTER finds the flow at its end and voids its own work. The store voids by
 //     incarnation, so that this can never harm a binding made anew over another flow.
 //
+// Who has lost a flow just now is remembered for a moment, and who waits for a user hears of
+// his next REGISTER ([Registrar.Lost], [Registrar.Await]). When a user registers over a new
+// flow, his other clients must show that they are there: among them may be the ghost of a
+// page that has been loaded anew, or of a laptop whose lid is closed.
+//
 // RFCs: 3261 §10.3, 3327 (Path), 5626 §6 as far as the identity of a binding goes
 // (instance and reg-id), 7118 (WebSocket flows, that can't be dialled).
 package registrar

@@ -224,7 +224,8 @@ func (q *request) makeRoom(ctx context.Context) bool {
 
 // dropUnreachable adds to the update the removal of bindings that can't be reached any
 // more and only take up room: those of browsers that were connected before a restart, or
-// whose end the store has not yet heard of. It reports whether there are any.
+// whose end the store has not yet heard of. It reports whether there are any. The others
+// must show that they are there, so that there is room at the next attempt.
 func (q *request) dropUnreachable(ctx context.Context) bool {
 	bindings, err := q.store.Lookup(ctx, q.update.AOR, q.now)
 	if err != nil {
@@ -234,6 +235,8 @@ func (q *request) dropUnreachable(ctx context.Context) bool {
 	for i := range bindings {
 		if !q.canReach(&bindings[i]) {
 			dead = append(dead, store.Binding{Key: bindings[i].Key})
+		} else {
+			q.probe(&bindings[i], &q.update.Bindings[0])
 		}
 	}
 	// In front: what the request says of the same binding comes later and counts.

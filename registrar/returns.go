@@ -201,7 +201,7 @@ func sameClient(a, b *store.Binding) bool {
 // probeOthers has the AOR's other clients show that they are there, now that one has
 // registered over a new flow: it may be the successor of one whose connection has no end
 // (a lid was closed, a network left). Nothing but the answer tells a ghost from a second
-// tab. Who looks like the new one has little time, everybody else that of any ping.
+// tab.
 func (q *request) probeOthers(f sip.Flow, bindings []store.Binding) {
 	at := -1
 	for i := range bindings {
@@ -210,13 +210,20 @@ func (q *request) probeOthers(f sip.Flow, bindings []store.Binding) {
 		}
 	}
 	for i := range bindings {
-		b := &bindings[i]
-		switch {
-		case at < 0 || b.Flow.ID == f.ID || !b.Over(q.cfg.Node, q.cfg.Epoch, b.Flow.ID):
-		case sameClient(b, &bindings[at]):
-			q.flows.Probe(b.Flow, q.cfg.ProbeTimeout)
-		default:
-			q.flows.Probe(b.Flow, q.cfg.PingTimeout)
+		if at >= 0 {
+			q.probe(&bindings[i], &bindings[at])
 		}
+	}
+}
+
+// probe has the client of a binding over another flow than the new one's show that it is
+// there. Who looks like the new one has little time, everybody else that of any ping.
+func (q *request) probe(b, fresh *store.Binding) {
+	switch {
+	case b.Flow.ID == fresh.Flow.ID || !b.Over(q.cfg.Node, q.cfg.Epoch, b.Flow.ID):
+	case sameClient(b, fresh):
+		q.flows.Probe(b.Flow, q.cfg.ProbeTimeout)
+	default:
+		q.flows.Probe(b.Flow, q.cfg.PingTimeout)
 	}
 }

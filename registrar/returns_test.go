@@ -223,6 +223,24 @@ func TestOthersAreProbed(t *testing.T) {
 	}
 }
 
+// Ghosts that take up all room must show themselves when somebody finds none.
+func TestOthersAreProbedForRoom(t *testing.T) {
+	s := newServer(t, options{reg: Config{Inline: true, AnyUser: true, MaxContacts: 2}, auth: auth.Config{Mode: auth.None}})
+	s.send(wsFlow(1), regText(tabA))
+	s.send(wsFlow(2), regText(tabB))
+	s.net.probes = nil
+	if got := s.send(wsFlow(3), regText("Contact: <sip:c@x.invalid>")); find(statusOf, got) != "403 Too Many Contacts" {
+		t.Error(got)
+	}
+	if want := []probe{{1, time.Second}, {2, time.Second}}; !slices.Equal(s.net.probes, want) {
+		t.Errorf("probed %v", s.net.probes)
+	}
+	s.closed(wsFlow(1)) // no pong
+	if got := s.send(wsFlow(3), regText("Contact: <sip:c@x.invalid>")); find(statusOf, got) != "200 OK" {
+		t.Error(got)
+	}
+}
+
 // The close of an old connection and the registration over a new one, in every order, with
 // either store: the new binding is there in the end, and nothing else.
 func TestReloadInEveryOrder(t *testing.T) {

@@ -73,7 +73,10 @@ func (l *Layer) ProbeSilent(f sip.Flow) {
 	c.probe(l.cfg.ProbeTimeout, c.ws != nil)
 }
 
+// probe asks, or takes care that an answer that is awaited comes in time. Who is known to be
+// far away has up to twice as long.
 func (c *connection) probe(within time.Duration, ask bool) {
+	within = max(within, min(3*time.Duration(c.rtt.Load()), 2*within))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ending() != nil || !c.greeted.Load() {
@@ -180,6 +183,7 @@ func (c *connection) tick() {
 	case c.phase == fresh && !c.greeted.Load():
 		c.shut(ErrNoMessage)
 	case c.phase == pinged && !c.answered():
+		c.tally.dead.Add(1)
 		c.shut(ErrPingTimeout)
 	case !c.pings():
 		c.phase = quiet

@@ -33,6 +33,14 @@ func TestProbe(t *testing.T) {
 			l.Probe(f, 4*time.Second)
 			l.Probe(f, 2*time.Second)
 		}, 2 * time.Second},
+		{"dead and far away", asleep, func(l *Layer, f sip.Flow) {
+			l.flows.get(f.ID).rtt.Store(int64(500 * time.Millisecond))
+			l.ProbeSilent(f)
+		}, 1500 * time.Millisecond},
+		{"dead and very far away", asleep, func(l *Layer, f sip.Flow) {
+			l.flows.get(f.ID).rtt.Store(int64(20 * time.Second))
+			l.ProbeSilent(f)
+		}, 2 * time.Second},
 		{"alive, asked often", awake, func(l *Layer, f sip.Flow) {
 			for range 20 {
 				l.Probe(f, 100*time.Millisecond)
@@ -57,6 +65,9 @@ func TestProbe(t *testing.T) {
 				case e := <-r.closed:
 					if took := time.Since(began); took != test.closed || e.err != ErrPingTimeout {
 						t.Errorf("closed after %v: %v", took, e.err)
+					}
+					if n := l.Stats()[sip.WS].Dead; n != 1 {
+						t.Errorf("%d dead connections were counted", n)
 					}
 				case <-time.After(5 * time.Second):
 					if test.closed != 0 || !l.Alive(f) {

@@ -16,13 +16,14 @@ type Stats struct {
 	BytesOut   uint64
 	Malformed  uint64 // of In, those that could not be read
 	Dropped    uint64 // messages that were to be sent and were not
+	Dead       uint64 // connections closed because the peer did not answer a ping
 	Keepalives uint64 // pings, pongs and other fillings received between messages
 }
 
 // tally is what one UDP socket, or one transport's connections in a shard, count.
 type tally struct {
 	opened, closed    atomic.Uint64
-	refused           atomic.Uint64
+	refused, dead     atomic.Uint64
 	in, out           atomic.Uint64
 	bytesIn, bytesOut atomic.Uint64
 	malformed         atomic.Uint64
@@ -50,6 +51,7 @@ func (t *tally) addTo(s *Stats) {
 	s.Flows += int(opened - t.closed.Load())
 	s.Opened += opened
 	s.Refused += t.refused.Load()
+	s.Dead += t.dead.Load()
 	s.In += t.in.Load()
 	s.Out += t.out.Load()
 	s.BytesIn += t.bytesIn.Load()

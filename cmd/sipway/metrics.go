@@ -51,6 +51,7 @@ var (
 	openedDesc   = desc("flows_opened_total", "Connections that were accepted or made.", "transport")
 	closedDesc   = desc("flows_closed_total", "Connections that have ended.", "transport")
 	turnedDesc   = desc("flows_refused_total", "Connections that were closed as they came.", "transport")
+	deadDesc     = desc("flows_dead_total", "Connections that were closed because the client did not answer a ping.", "transport")
 	requestsDesc = desc("requests_total", "Requests received, retransmissions among them.", "transport", "method")
 
 	transactionsDesc = desc("transactions", "Transactions that live now.", "kind", "method")
@@ -59,6 +60,9 @@ var (
 	callsDesc        = desc("calls", "Calls that are being set up.")
 	callsTotalDesc   = desc("calls_total", "Calls by the class of the final response to their INVITE.", "response")
 	callsRefusedDesc = desc("calls_refused_total", "Calls that were answered with 503 for want of room or at the end of the server.")
+
+	parkedDesc      = desc("parked", "Waits of requests for users whose connection broke just now.")
+	parkedTotalDesc = desc("parked_total", "Waits of requests for users whose connection broke, by whether they came back.", "outcome")
 
 	registrationsDesc = desc("registrations", "Contacts that are registered, of all nodes.")
 	eventsDesc        = desc("registration_events_total", "What happened to registrations at this node.", "event")
@@ -135,6 +139,7 @@ func (c collector) transports(s *server) {
 		c.counter(openedDesc, n.Opened, name)
 		c.counter(closedDesc, n.Opened-uint64(n.Flows), name)
 		c.counter(turnedDesc, n.Refused, name)
+		c.counter(deadDesc, n.Dead, name)
 	}
 }
 
@@ -150,6 +155,9 @@ func (c collector) work(s *server) {
 	calls := s.proxy.Stats()
 	c.gauge(callsDesc, float64(calls.Calls))
 	c.counter(callsRefusedDesc, uint64(calls.Refused))
+	c.gauge(parkedDesc, float64(calls.Parked))
+	c.counter(parkedTotalDesc, uint64(calls.CameBack), "came_back")
+	c.counter(parkedTotalDesc, uint64(calls.InVain), "in_vain")
 	for class, n := range calls.Finals {
 		if class >= 2 {
 			c.counter(callsTotalDesc, uint64(n), string(rune('0'+class))+"xx")
