@@ -164,7 +164,7 @@ func BenchmarkLookupHit(b *testing.B) {
 }
 
 func BenchmarkLookupMiss(b *testing.B) {
-	s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "sipway.db"), sqlite.Config{CachedAORs: 1})
+	s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "sipway.db"), sqlite.Config{CacheBytes: 1})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -55,6 +55,15 @@ func (b *Binding) NeedsFlow() bool {
 	return b.Flow.ID != 0 && (b.Flow.Transport.WebSocket() || b.RegID > 0)
 }
 
+// OwnAOR returns the AOR of a set, for keys of maps: the bindings' own string where there
+// are any, since the other one may be part of a message.
+func OwnAOR(aor string, set []Binding) string {
+	if len(set) > 0 {
+		return set[0].AOR
+	}
+	return aor
+}
+
 // Live returns those of the bindings that have not expired at now, in their order. Where
 // that is all of them or none it allocates nothing.
 func Live(bindings []Binding, now time.Time) []Binding {
@@ -112,6 +121,15 @@ func (b *Binding) texts() [10]*string {
 		&b.AOR, &b.Key, &b.Contact, &b.Params, &b.Path,
 		&b.Methods, &b.Instance, &b.UserAgent, &b.CallID, &b.Node,
 	}
+}
+
+// TextSize returns the bytes of all strings of the binding.
+func (b *Binding) TextSize() int {
+	n := 0
+	for _, s := range b.texts() {
+		n += len(*s)
+	}
+	return n
 }
 
 // Pack moves all strings of the binding into one new allocation, so that the binding pins

@@ -134,6 +134,17 @@ type Cached interface {
 	// CachedUser is User; ok is false where only the database knows. exists false with ok
 	// true means that there is no such user.
 	CachedUser(name, domain string) (u User, exists, ok bool)
+
+	// CacheStats says how the memory in front of the database does.
+	CacheStats() (bindings, users CacheStats)
+}
+
+// CacheStats counts since the store was opened, and says what is in memory now.
+type CacheStats struct {
+	Hits, Misses, Evictions uint64
+	Entries                 int // AORs or users
+	Absent                  int // those known to have no bindings or not to exist
+	Bytes                   int64
 }
 
 // Nodes keeps the leases of the nodes that share the store.

@@ -80,6 +80,9 @@ func (s *Store) Secret(ctx context.Context, name string) ([]byte, error) {
 	return append([]byte(nil), secret...), nil
 }
 
+// CacheStats implements [store.Cached]: there is nothing behind the memory.
+func (s *Store) CacheStats() (bindings, users store.CacheStats) { return }
+
 // Close implements [store.Store].
 func (s *Store) Close() error {
 	s.closed.Store(true)

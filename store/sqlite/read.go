@@ -77,7 +77,7 @@ func (s *Store) Lookup(ctx context.Context, aor string, now time.Time) ([]store.
 		s.bindings.Abandon(aor, ticket)
 		return nil, unavailable(ctx, err)
 	}
-	s.bindings.Fill(aor, ticket, bindings, len(bindings) > 0)
+	s.bindings.Fill(store.OwnAOR(aor, bindings), ticket, bindings, len(bindings) > 0)
 	return s.leases.known().Live(bindings, now), nil
 }
 
@@ -109,6 +109,7 @@ func (s *Store) User(ctx context.Context, name, domain string) (store.User, erro
 		}
 		if exists = len(found) > 0; exists {
 			u = found[0]
+			id = u.ID() // the caller's may be part of a message
 		}
 		s.users.Fill(id, ticket, u, exists)
 	}

@@ -18,12 +18,10 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io/fs"
 	"net/url"
 	"os"
@@ -44,14 +42,9 @@ import (
 
 // Config tunes a store. The zero value is right for a small server.
 type Config struct {
-	// CachedAORs is the number of AORs whose bindings are kept in memory, at under 1 KB
-	// each; that many more are remembered as having none. 0 means 131,072.
-	CachedAORs int
-	// CachedUsers is the same for users, at some 350 bytes each. 0 means 131,072.
-	CachedUsers int
+	// CacheBytes bounds the memory that bindings and users are kept in; 0 means 256 MiB.
+	CacheBytes int64
 }
-
-const defaultCached = 1 << 17
 
 const (
 	// maxBatch bounds a transaction, and with it the time that a write waits for those
@@ -72,7 +65,7 @@ type Store struct {
 	readers *sql.DB
 	query   readStatements
 	writer  *writer
-	batches *batch.Writer
+	batches *batch.Writer[write]
 	closed  atomic.Bool
 
 	bindings *cache.Cache[string, []store.Binding]
@@ -105,8 +98,8 @@ func open(ctx context.Context, path string, cfg Config) (_ *Store, err error) {
 	}
 	s := &Store{
 		path:     path,
-		bindings: cache.New[string, []store.Binding](cmp.Or(cfg.CachedAORs, defaultCached), maphash.String),
-		users:    cache.New[store.UserID, store.User](cmp.Or(cfg.CachedUsers, defaultCached), hashUser),
+		bindings: cache.Bindings(cfg.CacheBytes),
+		users:    cache.Users(cfg.CacheBytes),
 	}
 	db, err := connect(path, 1, "")
 	if err != nil {
@@ -139,10 +132,6 @@ func open(ctx context.Context, path string, cfg Config) (_ *Store, err error) {
 	}
 	s.batches = batch.Start(maxBatch, s.writer.commit, watchInterval, s.writer.watch)
 	return s, nil
-}
-
-func hashUser(seed maphash.Seed, id store.UserID) uint64 {
-	return maphash.String(seed, id.Name)*31 + maphash.String(seed, id.Domain)
 }
 
 // create makes an empty file that only its owner can read; SQLite would give it the mode
@@ -196,6 +185,11 @@ func ours(ctx context.Context, db *sql.DB) error {
 		return errors.New("this is the database of another program")
 	}
 	return nil
+}
+
+// CacheStats implements [store.Cached].
+func (s *Store) CacheStats() (bindings, users store.CacheStats) {
+	return s.bindings.Stats(), s.users.Stats()
 }
 
 // Close implements [store.Store].

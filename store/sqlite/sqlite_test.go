@@ -15,7 +15,7 @@ func TestContract(t *testing.T) {
 
 // A cache of one entry per shard forgets all the time, so most reads race with writes.
 func TestContractTinyCache(t *testing.T) {
-	storetest.Run(t, opener(sqlite.Config{CachedAORs: 1, CachedUsers: 1}))
+	storetest.Run(t, opener(sqlite.Config{CacheBytes: 1}))
 }
 
 func opener(cfg sqlite.Config) func(*testing.T) store.Store {

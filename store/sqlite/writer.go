@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -41,6 +42,10 @@ type writer struct {
 	stagedBindings map[string]staged[[]store.Binding]
 	stagedUsers    map[store.UserID]staged[store.User]
 }
+
+// write does one write inside the transaction of a batch. Its error is the outcome of this
+// write alone, unless it is store.ErrUnavailable.
+type write = func() error
 
 type staged[V any] struct {
 	value         V
@@ -129,12 +134,13 @@ func (w *writer) close() error {
 // commit runs the writes of a batch in one transaction. A write that is refused by its own
 // terms (store.ErrOrder) has changed nothing and leaves the others alone; when the database
 // fails, it fails for all.
-func (w *writer) commit(ops []*batch.Op) {
+func (w *writer) commit(ops []*batch.Op[write]) {
+	errs := make([]error, len(ops))
 	err := w.begin()
 	for i := 0; i < len(ops) && err == nil; i++ {
-		ops[i].Err = ops[i].Run()
-		if errors.Is(ops[i].Err, store.ErrUnavailable) {
-			err = ops[i].Err
+		errs[i] = ops[i].Write()
+		if errors.Is(errs[i], store.ErrUnavailable) {
+			err = errs[i]
 		}
 	}
 	if err == nil {
@@ -142,11 +148,11 @@ func (w *writer) commit(ops []*batch.Op) {
 	}
 	if err == nil {
 		w.publish()
-		return
+	} else {
+		w.abort()
 	}
-	w.abort()
-	for _, op := range ops {
-		op.Err = err
+	for i, op := range ops {
+		op.Done(cmp.Or(err, errs[i]))
 	}
 }
 
@@ -197,7 +203,7 @@ func (w *writer) abort() {
 func (w *writer) publish() {
 	for aor, st := range w.stagedBindings {
 		if st.known {
-			w.bindings.Set(aor, st.value, st.exists)
+			w.bindings.Set(store.OwnAOR(aor, st.value), st.value, st.exists)
 		} else {
 			w.bindings.Drop(aor)
 		}

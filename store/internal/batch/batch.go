@@ -14,18 +14,21 @@ import (
 	"github.com/sipway/sipway/store"
 )
 
-// Op is one write waiting for its batch. Run and Done are called by the writer's
-// goroutine only.
-type Op struct {
-	// Run does the write inside the batch's transaction. Its error is the outcome of this
-	// write alone, unless it is a failure of the whole transaction, which the committing
-	// function knows.
-	Run func() error
-	// Err is the outcome, set by the committing function before it returns.
-	Err error
+// Op is one write waiting for its batch.
+type Op[T any] struct {
+	// Write says what is to be written, in the terms of the committing function.
+	Write T
 
+	err   error
 	state atomic.Uint32 // waiting, then taken or withdrawn
 	done  chan struct{}
+}
+
+// Done ends the write with its outcome. The committing function calls it once for every
+// write: when it is durable and its effects are visible, or has failed.
+func (op *Op[T]) Done(err error) {
+	op.err = err
+	close(op.done)
 }
 
 const (
@@ -35,9 +38,9 @@ const (
 )
 
 // Writer is a goroutine that commits batches.
-type Writer struct {
-	ops    chan *Op
-	commit func([]*Op)
+type Writer[T any] struct {
+	ops    chan *Op[T]
+	commit func([]*Op[T])
 	idle   func()
 	every  time.Duration
 	max    int
@@ -47,15 +50,15 @@ type Writer struct {
 	ended   chan struct{}
 }
 
-// Start returns a running writer. commit is called with 1 to limit writes; it runs them in
-// one transaction, sets every Err, and has made all effects visible when it returns. idle
+// Start returns a running writer. commit is called with 1 to limit writes; it does them
+// together and has called Done of each when it returns. idle
 // is called between batches about every that often, for what needs to be looked at also
 // when nobody writes.
-func Start(limit int, commit func([]*Op), every time.Duration, idle func()) *Writer {
-	w := &Writer{
+func Start[T any](limit int, commit func([]*Op[T]), every time.Duration, idle func()) *Writer[T] {
+	w := &Writer[T]{
 		// As many may queue without a goroutine switch as go into a batch; more than that
 		// wait in their own calls, where their contexts can end them.
-		ops:     make(chan *Op, limit),
+		ops:     make(chan *Op[T], limit),
 		commit:  commit,
 		idle:    idle,
 		every:   every,
@@ -67,14 +70,14 @@ func Start(limit int, commit func([]*Op), every time.Duration, idle func()) *Wri
 	return w
 }
 
-// Do has run called in the next batch and returns its outcome once the batch is durable.
-// If ctx ends before the write's turn, the write is withdrawn; if it ends after, the error
-// is store.ErrUncertain besides and run may still be using what it refers to.
-func (w *Writer) Do(ctx context.Context, run func() error) error {
+// Do has the write done in the next batch and returns its outcome once it is durable. If
+// ctx ends before the write's turn, the write is withdrawn; if it ends after, the error is
+// store.ErrUncertain besides and what the write refers to may still be in use.
+func (w *Writer[T]) Do(ctx context.Context, write T) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	op := &Op{Run: run, done: make(chan struct{})}
+	op := &Op[T]{Write: write, done: make(chan struct{})}
 	select {
 	case <-w.closing:
 		return errClosed
@@ -89,7 +92,7 @@ func (w *Writer) Do(ctx context.Context, run func() error) error {
 	}
 	select {
 	case <-op.done:
-		return op.Err
+		return op.err
 	case <-ctx.Done():
 	case <-w.ended:
 		// The writer has emptied its queue before it ended, but this write may have
@@ -98,14 +101,14 @@ func (w *Writer) Do(ctx context.Context, run func() error) error {
 			return errClosed
 		}
 		<-op.done
-		return op.Err
+		return op.err
 	}
 	if op.state.CompareAndSwap(waiting, withdrawn) {
 		return fmt.Errorf("store: %w", ctx.Err())
 	}
 	select {
 	case <-op.done:
-		return op.Err
+		return op.err
 	default:
 		return fmt.Errorf("%w: %w", store.ErrUncertain, ctx.Err())
 	}
@@ -114,16 +117,16 @@ func (w *Writer) Do(ctx context.Context, run func() error) error {
 var errClosed = fmt.Errorf("%w: closed", store.ErrUnavailable)
 
 // Close commits what was accepted and ends the goroutine.
-func (w *Writer) Close() {
+func (w *Writer[T]) Close() {
 	w.once.Do(func() { close(w.closing) })
 	<-w.ended
 }
 
-func (w *Writer) run() {
+func (w *Writer[T]) run() {
 	defer close(w.ended)
 	tick := time.NewTicker(w.every)
 	defer tick.Stop()
-	batch := make([]*Op, 0, w.max)
+	batch := make([]*Op[T], 0, w.max)
 	for {
 		select {
 		case op := <-w.ops:
@@ -147,12 +150,12 @@ func (w *Writer) run() {
 // gather adds what else is waiting. It steps aside once: after a commit its callers are
 // only just waking, and whoever among them writes again belongs into this batch rather
 // than having to wait for the next. With nobody else to run that costs nothing.
-func (w *Writer) gather(batch []*Op) []*Op {
+func (w *Writer[T]) gather(batch []*Op[T]) []*Op[T] {
 	runtime.Gosched()
 	return w.collect(batch)
 }
 
-func (w *Writer) collect(batch []*Op) []*Op {
+func (w *Writer[T]) collect(batch []*Op[T]) []*Op[T] {
 	for len(batch) < w.max {
 		select {
 		case op := <-w.ops:
@@ -165,7 +168,7 @@ func (w *Writer) collect(batch []*Op) []*Op {
 }
 
 // flush commits those of the batch that have not been withdrawn.
-func (w *Writer) flush(batch []*Op) {
+func (w *Writer[T]) flush(batch []*Op[T]) {
 	n := 0
 	for _, op := range batch {
 		if op.state.CompareAndSwap(waiting, taken) {
@@ -177,7 +180,4 @@ func (w *Writer) flush(batch []*Op) {
 		return
 	}
 	w.commit(batch[:n])
-	for _, op := range batch[:n] {
-		close(op.done)
-	}
 }

@@ -19,20 +19,22 @@ type disk struct {
 	err   error
 }
 
-func (d *disk) commit(ops []*batch.Op) {
+func (d *disk) commit(ops []*batch.Op[func() error]) {
 	d.sizes = append(d.sizes, len(ops))
-	for _, op := range ops {
-		op.Err = op.Run()
+	errs := make([]error, len(ops))
+	for i, op := range ops {
+		errs[i] = op.Write()
 	}
 	<-time.After(time.Second)
-	for _, op := range ops {
+	for i, op := range ops {
 		if d.err != nil {
-			op.Err = d.err
+			errs[i] = d.err
 		}
+		op.Done(errs[i])
 	}
 }
 
-func (d *disk) start(limit int) *batch.Writer {
+func (d *disk) start(limit int) *batch.Writer[func() error] {
 	return batch.Start(limit, d.commit, time.Minute, func() { d.idle++ })
 }
 

@@ -3,13 +3,18 @@ package cache_test
 import (
 	"fmt"
 	"hash/maphash"
+	"strings"
 	"testing"
 
 	"github.com/sipway/sipway/store/internal/cache"
 )
 
+// newCache returns a cache for that many of the tests' entries.
 func newCache(size int) *cache.Cache[string, int] {
-	return cache.New[string, int](size, maphash.String)
+	return cache.New(cache.Config[string, int]{
+		Bytes: int64(size) * 1000, Hash: maphash.String, Clone: strings.Clone,
+		Weigh: func(string, int) int { return 840 }, // 1000 with the overhead
+	})
 }
 
 func want(t *testing.T, c *cache.Cache[string, int], key string, value int, exists, known bool) {
@@ -88,6 +93,34 @@ func TestBounded(t *testing.T) {
 	if kept > 640 || kept < 320 {
 		t.Errorf("a cache for 640 values kept %d", kept)
 	}
+	if st := c.Stats(); st.Bytes > 640_000 || st.Entries != kept || st.Evictions != uint64(10_000-kept) || st.Hits != uint64(kept) || st.Misses != uint64(10_000-kept) {
+		t.Errorf("%+v, %d kept", st, kept)
+	}
+	// What is replaced or removed does not count any more.
+	for i := range 10_000 {
+		c.Set(fmt.Sprint(i), i, false)
+	}
+	c.Flush()
+	if st := c.Stats(); st.Bytes != 0 || st.Entries != 0 || st.Absent != 0 {
+		t.Errorf("%+v after a flush", st)
+	}
+}
+
+// An entry is believed for a bounded time, whether it is used or not.
+func TestAge(t *testing.T) {
+	c := newCache(640)
+	c.Set("old", 1, true)
+	c.Set("absent", 0, false)
+	c.Set("refreshed", 1, true)
+	for range cache.MaxAge {
+		c.Age()
+		want(t, c, "old", 1, true, true)
+	}
+	c.Set("refreshed", 2, true)
+	c.Age()
+	want(t, c, "old", 0, false, false)
+	want(t, c, "absent", 0, false, false)
+	want(t, c, "refreshed", 2, true, true)
 }
 
 func TestHitAllocatesNothing(t *testing.T) {
