@@ -16,7 +16,7 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-//go:embed sqlite/*.sql
+//go:embed sqlite/*.sql postgres/*.sql
 var files embed.FS
 
 // Dialect names a database that there are migrations for.
@@ -24,7 +24,8 @@ type Dialect string
 
 // The databases.
 const (
-	SQLite Dialect = "sqlite"
+	SQLite   Dialect = "sqlite"
+	Postgres Dialect = "postgres"
 )
 
 // ErrNewer means that the database was made by a newer program. Nothing was changed.
@@ -36,21 +37,22 @@ type Status struct{ Current, Target int64 }
 
 // Get returns the status of a database. An empty one gets goose's table of versions.
 func Get(ctx context.Context, d Dialect, db *sql.DB) (Status, error) {
-	p, err := provider(d, db)
-	if err != nil {
-		return Status{}, err
-	}
-	return status(ctx, p)
+	var st Status
+	err := alone(ctx, d, db, func(p *goose.Provider) (err error) {
+		st, err = status(ctx, p)
+		return err
+	})
+	return st, err
 }
 
 // Up applies the migrations that a database lacks, each in a transaction of its own. It
 // refuses a database that is newer (ErrNewer): an old program must not write what it does
 // not understand. Several processes may call it at the same time.
 func Up(ctx context.Context, d Dialect, db *sql.DB) error {
-	p, err := provider(d, db)
-	if err != nil {
-		return err
-	}
+	return alone(ctx, d, db, func(p *goose.Provider) error { return up(ctx, p) })
+}
+
+func up(ctx context.Context, p *goose.Provider) error {
 	st, err := status(ctx, p)
 	for err == nil && st.Current < st.Target {
 		_, failed := p.UpByOne(ctx)
@@ -60,6 +62,36 @@ func Up(ctx context.Context, d Dialect, db *sql.DB) error {
 		if failed != nil && err == nil && st.Current == before.Current {
 			return fmt.Errorf("migrations: from version %d: %w", st.Current, failed)
 		}
+	}
+	return err
+}
+
+// lockKey is that of an advisory lock of PostgreSQL: "sipway" in ASCII.
+const lockKey = 0x736970776179
+
+// alone runs f while no other process does that on the same database. SQLite's processes
+// wait for each other's transactions; in PostgreSQL even the creation of the same table
+// fails where two do it at a time.
+func alone(ctx context.Context, d Dialect, db *sql.DB, f func(*goose.Provider) error) (err error) {
+	p, err := provider(d, db)
+	if err != nil {
+		return err
+	}
+	if d != Postgres {
+		return f(p)
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	// The lock ends with its session at the latest.
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, int64(lockKey)); err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	err = f(p)
+	if _, unlock := conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, int64(lockKey)); unlock != nil {
+		err = errors.Join(err, fmt.Errorf("migrations: %w", unlock))
 	}
 	return err
 }
@@ -78,7 +110,7 @@ func status(ctx context.Context, p *goose.Provider) (Status, error) {
 }
 
 func provider(d Dialect, db *sql.DB) (*goose.Provider, error) {
-	dialects := map[Dialect]goose.Dialect{SQLite: goose.DialectSQLite3}
+	dialects := map[Dialect]goose.Dialect{SQLite: goose.DialectSQLite3, Postgres: goose.DialectPostgres}
 	dialect, ok := dialects[d]
 	if !ok {
 		return nil, fmt.Errorf("migrations: none for database %q", d)

@@ -37,3 +37,22 @@ func touched(old Binding, b *Binding) Binding {
 	old.CSeq, old.Updated, old.Expires = b.CSeq, b.Updated, b.Expires
 	return old
 }
+
+// Touched reports whether next is old but for one binding that was plainly refreshed, and
+// which one that is: CSeq, Updated and Expires differ alone.
+func Touched(old, next []Binding) (at int, ok bool) {
+	if len(old) != len(next) {
+		return 0, false
+	}
+	at = -1
+	for i := range next {
+		switch {
+		case next[i] == old[i]:
+		case at < 0 && next[i] == touched(old[i], &next[i]):
+			at = i
+		default:
+			return 0, false
+		}
+	}
+	return at, at >= 0
+}
