@@ -67,15 +67,17 @@ func TestUnknownDialect(t *testing.T) {
 
 // The files are numbered from 1 without a gap, five digits wide, so that they sort.
 func TestNames(t *testing.T) {
-	files, err := fs.Glob(os.DirFS("."), "sqlite/*")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("%v, %v", files, err)
-	}
-	name := regexp.MustCompile(`^sqlite/(\d{5})_[a-z0-9_]+\.sql$`)
-	for i, file := range files {
-		want := fmt.Sprintf("%05d", i+1)
-		if m := name.FindStringSubmatch(file); m == nil || m[1] != want {
-			t.Errorf("%s is not number %s", file, want)
+	for _, dialect := range []migrations.Dialect{migrations.SQLite, migrations.Postgres} {
+		files, err := fs.Glob(os.DirFS("."), string(dialect)+"/*")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%v, %v", files, err)
+		}
+		name := regexp.MustCompile(`^[a-z]+/(\d{5})_[a-z0-9_]+\.sql$`)
+		for i, file := range files {
+			want := fmt.Sprintf("%05d", i+1)
+			if m := name.FindStringSubmatch(file); m == nil || m[1] != want {
+				t.Errorf("%s is not number %s", file, want)
+			}
 		}
 	}
 }

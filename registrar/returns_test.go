@@ -331,7 +331,7 @@ func onStore(t *testing.T, kind string) *server {
 	if kind == "sqlite:" {
 		kind += t.TempDir() + "/sipway.db"
 	}
-	st, err := dsn.Open(context.Background(), kind)
+	st, err := dsn.Open(context.Background(), kind, dsn.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@
 //
 //   - memory: maps; nothing survives the process
 //   - sqlite: one file; a write is on the disk before it returns
+//   - postgres: a database that several nodes share
 //
 // store/dsn opens the one that a configuration line names.
 //

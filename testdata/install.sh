@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the end-to-end tests need and this machine has not: Chromium,
-# SIPp and baresip from Debian's or Ubuntu's packages, the npm packages of the
+# SIPp, baresip and PostgreSQL from Debian's or Ubuntu's packages, the npm packages of the
 # pages under test by their lock file. Where it may not install, it says in one
 # line what to install, and fails.
 set -eu
@@ -20,6 +20,10 @@ need() { # program, package
 need chromium chromium
 need sipp sip-tester
 need baresip baresip-core
+# Debian keeps the server's programs outside of PATH.
+if ! command -v initdb >/dev/null && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
+	packages="$packages postgresql"
+fi
 
 if [ -n "$packages" ]; then
 	if ! command -v apt-get >/dev/null; then

@@ -68,7 +68,7 @@ func (c *cli) write(name, text string) string {
 // open opens the default store.
 func (c *cli) open() store.Store {
 	c.t.Helper()
-	st, err := dsn.Open(c.t.Context(), "sqlite:sipway.db")
+	st, err := dsn.Open(c.t.Context(), "sqlite:sipway.db", dsn.Options{})
 	if err != nil {
 		c.t.Fatal(err)
 	}

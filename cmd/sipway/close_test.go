@@ -86,10 +86,10 @@ type closing struct {
 func newClosing(tb testing.TB, kind string, tr sip.Transport, clients int) *closing {
 	tb.Helper()
 	cfg := config.Default()
-	cfg.Store, cfg.Admin = kind, ""
+	cfg.Store, cfg.Admin = config.DSN(kind), ""
 	cfg.Auth.Mode = config.AuthNone
 	cfg.Listen = []config.Listener{{Transport: tr, Addr: "127.0.0.1:0", Path: "/"}}
-	st, err := dsn.Open(context.Background(), kind)
+	st, err := dsn.Open(context.Background(), kind, dsn.Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}

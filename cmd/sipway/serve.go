@@ -89,7 +89,7 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) error {
 
 // prepareStore opens the store and gives it the users of the configured file.
 func (a *app) prepareStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (store.Store, error) {
-	st, err := dsn.Open(ctx, cfg.Store)
+	st, err := dsn.Open(ctx, string(cfg.Store), dsn.Options{CacheBytes: int64(cfg.StoreCache), Logger: log})
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", cfg.Store, err)
 	}

@@ -124,7 +124,7 @@ func (s *server) wire(st store.Store) error {
 		Park:         cmp.Or(r.Park, -1), // none; its zero is the default
 		ProbeTimeout: s.cfg.Transport.ProbeTimeout, PingTimeout: s.cfg.Transport.PingTimeout,
 		AnyUser: s.cfg.Auth.Mode == config.AuthNone, Node: node,
-		Inline: strings.HasPrefix(s.cfg.Store, "memory:"), Logger: s.log,
+		Inline: inMemory(s.cfg), Logger: s.log,
 		Jitter: r.ExpiresJitter, FlowTimer: r.FlowTimer, ServiceRoute: texts(r.ServiceRoute),
 		PathWithoutSupport: r.PathPolicy == config.PathAccept, ThirdParties: texts(r.ThirdParties),
 		GRUUKey: gruuKey, DropOldest: r.ContactsPolicy == config.ContactsDropOldest,

@@ -26,7 +26,7 @@ type settings struct {
 // newSettings adds --config to the command, and --store.
 func (a *app) newSettings(cmd *cobra.Command) *settings {
 	s := a.configSettings(cmd)
-	s.override(cmd, "store", "store", "store, sqlite:FILE or memory:")
+	s.override(cmd, "store", "store", "store, sqlite:FILE, postgres://USER@HOST/DATABASE or memory:")
 	return s
 }
 
@@ -87,12 +87,12 @@ func openStore(ctx context.Context, cfg *config.Config, create bool) (store.Stor
 	if inMemory(cfg) {
 		return nil, usageError{errors.New("the store memory: is known to the running server only; name the server with --admin, or another store with --store")}
 	}
-	if file, ok := strings.CutPrefix(cfg.Store, "sqlite:"); ok && !create {
+	if file, ok := strings.CutPrefix(string(cfg.Store), "sqlite:"); ok && !create {
 		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 			return nil, describedError{"there is no store at " + file + ", name one with --store or --config", store.ErrUnavailable}
 		}
 	}
-	st, err := dsn.Open(ctx, cfg.Store)
+	st, err := dsn.Open(ctx, string(cfg.Store), dsn.Options{CacheBytes: int64(cfg.StoreCache)})
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", cfg.Store, err)
 	}
@@ -186,4 +186,4 @@ func (s *settings) withServer(cmd *cobra.Command, f func(*config.Config, *admin.
 }
 
 // inMemory reports whether nobody but the server itself sees its store.
-func inMemory(cfg *config.Config) bool { return strings.HasPrefix(cfg.Store, "memory:") }
+func inMemory(cfg *config.Config) bool { return strings.HasPrefix(string(cfg.Store), "memory:") }

@@ -15,7 +15,7 @@ const countTime = 2 * time.Second
 
 // status describes the process for GET /status.
 func (p *process) status() admin.Status {
-	st := admin.Status{Store: p.cfg.Store, Listeners: []string{}, Counters: map[string]int64{}}
+	st := admin.Status{Store: p.cfg.Store.String(), Listeners: []string{}, Counters: map[string]int64{}}
 	for _, d := range p.cfg.Domains {
 		st.Domains = append(st.Domains, string(d))
 	}

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/sipway/sipway/store"
 	"github.com/sipway/sipway/store/postgres"
@@ -13,9 +12,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if dsn := os.Getenv(crashDSN); dsn != "" {
-		victim(dsn, os.Getenv(crashRound))
-	}
 	os.Exit(pgtest.Main(m))
 }
 
@@ -41,19 +37,4 @@ func openStore(t testing.TB, dsn string, cfg postgres.Config) *postgres.Store {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// eventually waits for what another connection's commit must bring about.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(30 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatalf("%s: not within 30 s", what)
-		}
-	}
 }

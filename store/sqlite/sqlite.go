@@ -92,6 +92,26 @@ func Open(ctx context.Context, path string, cfg Config) (*Store, error) {
 	return s, nil
 }
 
+// Status returns the version of the file, which must exist, and the one that the program
+// needs.
+func Status(ctx context.Context, path string) (st migrations.Status, err error) {
+	if _, err := os.Stat(path); err != nil {
+		return st, fmt.Errorf("store: %w", err)
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return st, fmt.Errorf("store: %s: %w", path, err)
+	}
+	db, err := connect(path, 1, "")
+	if err != nil {
+		return st, fmt.Errorf("store: %s: %w", path, explain(err))
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := ours(ctx, db); err != nil {
+		return st, fmt.Errorf("store: %s: %w", path, explain(err))
+	}
+	return migrations.Get(ctx, migrations.SQLite, db)
+}
+
 func open(ctx context.Context, path string, cfg Config) (_ *Store, err error) {
 	if err := create(path); err != nil {
 		return nil, err

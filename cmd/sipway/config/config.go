@@ -19,20 +19,21 @@ import (
 
 // Config is the whole configuration. The yaml tag is the key, the doc tag what it means.
 type Config struct {
-	Domains   []Domain   `yaml:"domains" doc:"SIP domains that sipway is the registrar and proxy of; each is a digest realm"`
-	Listen    []Listener `yaml:"listen" doc:"listeners as URLs, udp://HOST:PORT, tcp://HOST:PORT or ws://HOST:PORT/PATH"`
-	Advertise string     `yaml:"advertise" doc:"host name or address for Via and Record-Route where it is not that of the listener"`
-	Store     string     `yaml:"store" doc:"users and registrations: sqlite:FILE, or memory: to forget them at exit"`
-	Admin     string     `yaml:"admin" doc:"address of the admin listener, HOST:PORT on loopback or unix:PATH; empty for none"`
-	UsersFile string     `yaml:"users_file" doc:"CSV file of user,domain,password lines, loaded at start"`
-	Transport Transport  `yaml:"transport"`
-	Registrar Registrar  `yaml:"registrar"`
-	Auth      Auth       `yaml:"auth"`
-	Trusted   []Peer     `yaml:"trusted" doc:"peers whose requests are not challenged: address, address:port or prefix"`
-	Proxy     Proxy      `yaml:"proxy"`
-	DNS       DNS        `yaml:"dns"`
-	Limits    Limits     `yaml:"limits"`
-	Log       Log        `yaml:"log"`
+	Domains    []Domain   `yaml:"domains" doc:"SIP domains that sipway is the registrar and proxy of; each is a digest realm"`
+	Listen     []Listener `yaml:"listen" doc:"listeners as URLs, udp://HOST:PORT, tcp://HOST:PORT or ws://HOST:PORT/PATH"`
+	Advertise  string     `yaml:"advertise" doc:"host name or address for Via and Record-Route where it is not that of the listener"`
+	Store      DSN        `yaml:"store" doc:"users and registrations: sqlite:FILE, postgres://USER@HOST/DATABASE, or memory: to forget them at exit"`
+	StoreCache Size       `yaml:"store_cache" doc:"memory for registrations and users in front of a database"`
+	Admin      string     `yaml:"admin" doc:"address of the admin listener, HOST:PORT on loopback or unix:PATH; empty for none"`
+	UsersFile  string     `yaml:"users_file" doc:"CSV file of user,domain,password lines, loaded at start"`
+	Transport  Transport  `yaml:"transport"`
+	Registrar  Registrar  `yaml:"registrar"`
+	Auth       Auth       `yaml:"auth"`
+	Trusted    []Peer     `yaml:"trusted" doc:"peers whose requests are not challenged: address, address:port or prefix"`
+	Proxy      Proxy      `yaml:"proxy"`
+	DNS        DNS        `yaml:"dns"`
+	Limits     Limits     `yaml:"limits"`
+	Log        Log        `yaml:"log"`
 }
 
 // Transport says how connections are watched.
@@ -92,8 +93,9 @@ func Default() *Config {
 			{Transport: sip.TCP, Addr: "127.0.0.1:5060"},
 			{Transport: sip.WS, Addr: "127.0.0.1:8080", Path: "/"},
 		},
-		Store: "sqlite:sipway.db",
-		Admin: "127.0.0.1:8081",
+		Store:      "sqlite:sipway.db",
+		StoreCache: 256 << 20,
+		Admin:      "127.0.0.1:8081",
 		Transport: Transport{
 			PingInterval: 30 * time.Second,
 			PingTimeout:  10 * time.Second,
@@ -182,7 +184,10 @@ func (c *Config) validate(file string) (errs []error) {
 		fail("advertise: %q is not a host name or an address", c.Advertise)
 	}
 	if c.Store == "" {
-		fail("store: expects sqlite:FILE or memory:")
+		fail("store: expects sqlite:FILE, postgres://USER@HOST/DATABASE or memory:")
+	}
+	if c.StoreCache < 1<<20 {
+		fail("store_cache: expects at least 1MiB")
 	}
 	if _, _, err := net.SplitHostPort(c.Admin); c.Admin != "" && err != nil && !strings.HasPrefix(c.Admin, "unix:") {
 		fail("admin: %q is neither an address with a port nor unix:PATH", c.Admin)

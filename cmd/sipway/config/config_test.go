@@ -52,6 +52,7 @@ listen:
   - WS://0.0.0.0:8081/sip
 advertise: sip.example.test
 store: "memory:"
+store_cache: 1GiB
 admin: "[::1]:9000"
 users_file: users.csv
 transport: {ping_interval: 20s, ping_timeout: 5s}
@@ -88,7 +89,7 @@ log: {level: debug, format: json}
 			{sip.UDP, "0.0.0.0:5060", ""}, {sip.TCP, "[::1]:5060", ""},
 			{sip.WS, "0.0.0.0:8080", "/"}, {sip.WS, "0.0.0.0:8081", "/sip"},
 		},
-		Advertise: "sip.example.test", Store: "memory:", Admin: "[::1]:9000", UsersFile: "users.csv",
+		Advertise: "sip.example.test", Store: "memory:", StoreCache: 1 << 30, Admin: "[::1]:9000", UsersFile: "users.csv",
 		Transport: Transport{PingInterval: 20 * time.Second, PingTimeout: 5 * time.Second, ProbeTimeout: time.Second},
 		Registrar: Registrar{
 			MinExpires: 30 * time.Second, DefaultExpires: 5 * time.Minute, MaxExpires: 24 * time.Hour, MaxContacts: 5,
@@ -176,7 +177,8 @@ func TestErrors(t *testing.T) {
 		{"domains: []", "domains: at least one is needed"},
 		{"store:", "sipway.yaml:1: store: has no value"},
 		{"store: [a]", "sipway.yaml:1: store: expects one value, not a list"},
-		{`store: ""`, "store: expects sqlite:FILE or memory:"},
+		{`store: ""`, "store: expects sqlite:FILE, postgres://USER@HOST/DATABASE or memory:"},
+		{"store_cache: 1000", "store_cache: expects at least 1MiB"},
 		{"registrar: 5", `sipway.yaml:1: registrar: expects keys below it, not "5"`},
 		{"- a", "sipway.yaml:1: expects keys below it, not a list"},
 		{"registrar: {min_expires: 60}", `sipway.yaml:1: registrar.min_expires: "60": expects a duration such as 90s or 1h`},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sipway/sipway/auth"
 	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/store/dsn"
 )
 
 // Every type of value that is not one of Go's own reads and writes itself.
@@ -21,6 +22,7 @@ var (
 	_ encoding.TextUnmarshaler = (*Domain)(nil)
 	_ encoding.TextUnmarshaler = (*Listener)(nil)
 	_ encoding.TextUnmarshaler = (*Peer)(nil)
+	_ encoding.TextUnmarshaler = (*DSN)(nil)
 	_ encoding.TextUnmarshaler = (*Size)(nil)
 	_ encoding.TextUnmarshaler = (*AuthMode)(nil)
 	_ encoding.TextUnmarshaler = (*AuthCalls)(nil)
@@ -104,6 +106,21 @@ func (p *Peer) UnmarshalText(text []byte) (err error) {
 	if p.Peer, err = auth.ParsePeer(string(text)); err != nil {
 		return fmt.Errorf("%q: expects an address, address:port or prefix such as 10.1.0.0/16", text)
 	}
+	return nil
+}
+
+// DSN names a store. It may have a password in it, which is not written anywhere: its text,
+// for logs and `config show`, has xxxxx instead.
+type DSN string
+
+func (d DSN) String() string { return dsn.Redact(string(d)) }
+
+// MarshalText returns the text without a password.
+func (d DSN) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText takes the text as it is.
+func (d *DSN) UnmarshalText(text []byte) error {
+	*d = DSN(text)
 	return nil
 }
 
