@@ -40,7 +40,7 @@ func newSite(t *testing.T) *site {
 	cfg.Trusted = []config.Peer{{Peer: loopback}}
 	cfg.DNS.Servers = []config.Nameserver{{AddrPort: l.dns.Addr}}
 	cfg.Proxy.FailoverAfter = 500 * time.Millisecond
-	st, err := dsn.Open(t.Context(), cfg.Store)
+	st, err := dsn.Open(t.Context(), string(cfg.Store), dsn.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
