@@ -216,3 +216,37 @@ func BenchmarkTemporaryGRUU(b *testing.B) {
 		s.reg.gruus.temporary(&bindings[0], bindings, time.Now())
 	}
 }
+
+// Nobody but us makes temporary GRUUs: one of which a character is changed, or that is moved
+// to another of our domains, is none.
+func TestTemporaryGRUUIsAuthentic(t *testing.T) {
+	s := inline(t)
+	gruu := find(tempGRUU, s.bindGRUU(1, "c", "a", phone))
+	isGRUU := func(text string) bool {
+		u, err := sip.ParseURI(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, ok := s.reg.gruu(&u)
+		return ok
+	}
+	if !isGRUU(gruu) {
+		t.Fatal(gruu)
+	}
+	begin, end := len("sip:tgruu."), strings.IndexByte(gruu, '@')
+	for i := begin; i < end-1; i++ { // the last one has bits that stand for nothing
+		c := byte('A')
+		if gruu[i] == c {
+			c = 'B'
+		}
+		if isGRUU(gruu[:i] + string(c) + gruu[i+1:]) {
+			t.Errorf("character %d changed", i)
+		}
+	}
+	if isGRUU(gruu[:end] + "@other.test;gr") {
+		t.Error("moved to another domain")
+	}
+	if isGRUU(gruu[:end-20] + "@example.test;gr") {
+		t.Error("cut")
+	}
+}

@@ -481,3 +481,23 @@ func TestSubscribeAsksTheStore(t *testing.T) {
 		<-time.After(time.Minute)
 	})
 }
+
+// What somebody saw before the latest look is not told any more, and a timer that fires while
+// the subscription is refreshed ends nothing.
+func TestNotifierRaces(t *testing.T) {
+	watching(t, func(s *server) {
+		u := s.subscriber(1)
+		u.expect("0 full init")
+		s.send(udpFlow, regText("Contact: <sip:a@h>"))
+		u.expect("1 partial active, a@h active registered")
+		w := s.notifier.aors[alice]
+		s.notifier.compare(w, w.looks-1, nil)
+		u.expectNothing()
+		for _, sub := range s.notifier.dialogs {
+			s.notifier.expired(sub)
+		}
+		u.expectNothing()
+		s.send(udpFlow, regText("Contact: <sip:b@h>"))
+		u.expect("2 partial active, b@h active registered")
+	})
+}
