@@ -7,6 +7,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
 	"hash"
@@ -35,7 +36,8 @@ type gruu struct {
 type callDigest [6]byte
 
 func digestOf(callID string) (d callDigest) {
-	sum := sha256.Sum256([]byte(callID))
+	var room [128]byte
+	sum := sha256.Sum256(append(room[:0], callID...))
 	copy(d[:], sum[:])
 	return d
 }
@@ -112,21 +114,24 @@ func bare(instance string) string {
 
 // appendGRUUs writes the GRUUs of the binding's instance as parameters of its contact
 // (RFC 5627 §5.2).
-func (q *request) appendGRUUs(list *strings.Builder, b *store.Binding, all []store.Binding) {
-	list.WriteString(`;pub-gruu="`)
-	list.WriteString(publicGRUU(b))
-	list.WriteString(`";temp-gruu="`)
-	list.WriteString(q.gruus.temporary(b, all, q.now))
-	list.WriteByte('"')
+func (q *request) appendGRUUs(list []byte, b *store.Binding, all []store.Binding) []byte {
+	list = append(list, `;pub-gruu="`...)
+	list = appendPublicGRUU(list, b)
+	list = append(list, `";temp-gruu="`...)
+	list = q.gruus.appendTemporary(list, b, all, q.now)
+	return append(list, '"')
 }
 
-// publicGRUU is the AOR with a gr parameter that names the instance (RFC 5627 §5.1), so that
-// nothing has to be kept about it and it is valid for as long as the AOR is.
-func publicGRUU(b *store.Binding) string {
+// PublicGRUU returns the public GRUU of a binding with an instance.
+func PublicGRUU(b *store.Binding) string { return string(appendPublicGRUU(nil, b)) }
+
+// appendPublicGRUU writes the AOR with a gr parameter that names the instance (RFC 5627
+// §5.1), so that nothing has to be kept about it and it is valid for as long as the AOR is.
+func appendPublicGRUU(uri []byte, b *store.Binding) []byte {
 	user, domain := splitAOR(b.AOR)
-	uri := appendEscaped([]byte("sip:"), user, "&=+$,;?/")
+	uri = appendEscaped(append(uri, "sip:"...), user, "&=+$,;?/")
 	uri = append(append(append(uri, '@'), domain...), ";gr="...)
-	return string(appendEscaped(uri, bare(b.Instance), "[]/:&+$"))
+	return appendEscaped(uri, bare(b.Instance), "[]/:&+$")
 }
 
 // splitAOR returns the user, who may have any character in his name, and the domain.
@@ -156,7 +161,18 @@ func appendEscaped(b []byte, s, also string) []byte {
 // another (RFC 5627 §5.1).
 type gruuCoder struct {
 	block cipher.Block
-	macs  sync.Pool // of hash.Hash
+	desks sync.Pool // of *gruuDesk
+}
+
+// gruuDesk is room to work in, so that a GRUU, which every REGISTER of a browser is answered
+// with, costs no allocation.
+type gruuDesk struct {
+	mac     hash.Hash
+	domain  []byte
+	token   []byte // the MAC, then the text
+	sum     [sha256.Size]byte
+	counter [aes.BlockSize]byte
+	stream  [aes.BlockSize]byte
 }
 
 const (
@@ -177,59 +193,80 @@ func newGRUUCoder(key []byte) *gruuCoder {
 		panic(err) // of a key of 32 bytes there is none
 	}
 	macKey := derive("sipway gruu authentication")
-	return &gruuCoder{block: block, macs: sync.Pool{New: func() any { return hmac.New(sha256.New, macKey) }}}
+	return &gruuCoder{block: block, desks: sync.Pool{New: func() any {
+		return &gruuDesk{mac: hmac.New(sha256.New, macKey)}
+	}}}
 }
 
-// temporary returns a new temporary GRUU for the binding's instance; all are the AOR's
+// appendTemporary writes a new temporary GRUU for the binding's instance; all are the AOR's
 // bindings.
-func (c *gruuCoder) temporary(b *store.Binding, all []store.Binding, now time.Time) string {
+func (c *gruuCoder) appendTemporary(uri []byte, b *store.Binding, all []store.Binding, now time.Time) []byte {
+	d := c.desks.Get().(*gruuDesk)
+	defer c.desks.Put(d)
 	user, domain := splitAOR(b.AOR)
-	text := make([]byte, saltLength, 256)
-	rand.Read(text)
-	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli()))
-	text = append(text, ms[8-timeLength:]...)
-	text = appendCalls(text, b, all)
 	instance := bare(b.Instance)
-	text = binary.AppendUvarint(text, uint64(len(instance)))
-	text = append(text, instance...)
-	text = binary.AppendUvarint(text, uint64(len(user)))
-	text = append(text, user...)
-	for len(text)%aes.BlockSize != 0 {
-		text = append(text, 0)
+	t := append(d.token[:0], make([]byte, macLength+saltLength)...)
+	rand.Read(t[macLength:])
+	ms := uint64(now.UnixMilli())
+	t = append(t, byte(ms>>40), byte(ms>>32), byte(ms>>24), byte(ms>>16), byte(ms>>8), byte(ms))
+	t = appendCalls(t, b, all)
+	t = append(binary.AppendUvarint(t, uint64(len(instance))), instance...)
+	t = append(binary.AppendUvarint(t, uint64(len(user))), user...)
+	for (len(t)-macLength)%aes.BlockSize != 0 {
+		t = append(t, 0)
 	}
-	token := append(c.mac(text, domain), text...)
-	cipher.NewCTR(c.block, token[:macLength]).XORKeyStream(token[macLength:], token[macLength:])
-	return "sip:" + tempUser + base64.RawURLEncoding.EncodeToString(token) + "@" + domain + ";gr"
+	d.token = t
+	copy(t, d.authenticate(t[macLength:], domain))
+	d.encrypt(c.block, t[macLength:], t[:macLength])
+	uri = append(append(uri, "sip:"...), tempUser...)
+	uri = base64.RawURLEncoding.AppendEncode(uri, t)
+	return append(append(append(uri, '@'), domain...), ";gr"...)
 }
 
-// appendCalls writes the Call-IDs of the instance's bindings.
-func appendCalls(text []byte, b *store.Binding, all []store.Binding) []byte {
-	var calls []callDigest
+// appendCalls writes the Call-IDs of the instance's bindings: their number, then the digests.
+func appendCalls(t []byte, b *store.Binding, all []store.Binding) []byte {
+	count := len(t)
+	t = append(t, 0)
 	for i := range all {
-		if !strings.EqualFold(all[i].Instance, b.Instance) || len(calls) == maxCalls {
+		if !strings.EqualFold(all[i].Instance, b.Instance) || t[count] == maxCalls {
 			continue
 		}
-		if d := digestOf(all[i].CallID); !slices.Contains(calls, d) {
-			calls = append(calls, d)
+		d := digestOf(all[i].CallID)
+		known := false
+		for rest := t[count+1:]; len(rest) > 0; rest = rest[len(d):] {
+			known = known || callDigest(rest[:len(d)]) == d
+		}
+		if !known {
+			t = append(t, d[:]...)
+			t[count]++
 		}
 	}
-	text = append(text, byte(len(calls)))
-	for _, d := range calls {
-		text = append(text, d[:]...)
-	}
-	return text
+	return t
 }
 
-// mac authenticates the text and the domain that it is for.
-func (c *gruuCoder) mac(text []byte, domain string) []byte {
-	mac := c.macs.Get().(hash.Hash)
-	defer c.macs.Put(mac)
-	mac.Reset()
-	mac.Write([]byte(domain))
-	mac.Write([]byte{0})
-	mac.Write(text)
-	return mac.Sum(make([]byte, 0, 256))[:macLength]
+// authenticate returns the MAC of the text and the domain that it is for, until it is called
+// again.
+func (d *gruuDesk) authenticate(text []byte, domain string) []byte {
+	d.domain = append(append(d.domain[:0], domain...), 0) // which no domain has in it
+	d.mac.Reset()
+	d.mac.Write(d.domain)
+	d.mac.Write(text)
+	return d.mac.Sum(d.sum[:0])[:macLength]
+}
+
+// encrypt encrypts the text in counter mode, or decrypts it.
+func (d *gruuDesk) encrypt(block cipher.Block, text, iv []byte) {
+	copy(d.counter[:], iv)
+	for len(text) > 0 {
+		block.Encrypt(d.stream[:], d.counter[:])
+		n := subtle.XORBytes(text, text, d.stream[:])
+		text = text[n:]
+		for i := len(d.counter) - 1; i >= 0; i-- {
+			if d.counter[i]++; d.counter[i] != 0 {
+				break
+			}
+		}
+	}
 }
 
 // decode reads the token of a temporary GRUU of the domain.
@@ -238,22 +275,26 @@ func (c *gruuCoder) decode(token, domain string) (*gruu, bool) {
 	if err != nil || len(raw) < macLength+saltLength+timeLength+1 {
 		return nil, false
 	}
+	d := c.desks.Get().(*gruuDesk)
+	defer c.desks.Put(d)
 	iv, text := raw[:macLength], raw[macLength:]
-	cipher.NewCTR(c.block, iv).XORKeyStream(text, text)
-	if !hmac.Equal(c.mac(text, domain), iv) {
+	d.encrypt(c.block, text, iv)
+	if !hmac.Equal(d.authenticate(text, domain), iv) {
 		return nil, false
 	}
-	// What is authentic was written by temporary, and is whole.
+	// What is authentic was written by appendTemporary, and is whole.
 	g := &gruu{temporary: true}
-	var ms [8]byte
-	copy(ms[8-timeLength:], text[saltLength:])
-	g.made = time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:])))
+	var ms uint64
+	for _, b := range text[saltLength : saltLength+timeLength] {
+		ms = ms<<8 | uint64(b)
+	}
+	g.made = time.UnixMilli(int64(ms))
 	r := bytes.NewReader(text[saltLength+timeLength:])
 	calls, _ := r.ReadByte()
 	for range calls {
-		var d callDigest
-		r.Read(d[:])
-		g.calls = append(g.calls, d)
+		var call callDigest
+		r.Read(call[:])
+		g.calls = append(g.calls, call)
 	}
 	g.instance = readText(r)
 	g.aor = readText(r) + "@" + domain

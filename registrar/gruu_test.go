@@ -180,7 +180,7 @@ func TestTemporaryGRUU(t *testing.T) {
 				s := inline(t)
 				test.first(s)
 				bindings, _ := s.reg.Lookup(alice)
-				gruu := s.reg.gruus.temporary(&bindings[0], bindings, time.Now())
+				gruu := string(s.reg.gruus.appendTemporary(nil, &bindings[0], bindings, time.Now()))
 				for _, e := range test.then {
 					<-time.After(time.Second)
 					e(s)
@@ -211,9 +211,10 @@ func BenchmarkTemporaryGRUU(b *testing.B) {
 	s := inline(b)
 	s.bindGRUU(1, "c", "a", phone)
 	bindings, _ := s.reg.Lookup(alice)
+	room := make([]byte, 0, 512)
 	b.ReportAllocs()
 	for b.Loop() {
-		s.reg.gruus.temporary(&bindings[0], bindings, time.Now())
+		room = s.reg.gruus.appendTemporary(room[:0], &bindings[0], bindings, time.Now())
 	}
 }
 

@@ -128,7 +128,7 @@ func (r *Registrar) contact(c *contactChange, now time.Time) contact {
 		}
 	}
 	if b.Instance != "" && r.gruus != nil {
-		e.PubGRUU = &gruuElement{publicGRUU(b)}
+		e.PubGRUU = &gruuElement{PublicGRUU(b)}
 	}
 	return e
 }

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -126,30 +125,28 @@ func (q *request) ok(bindings []store.Binding) {
 // without which SIP.js registers again at once and for ever.
 func (q *request) contacts(bindings []store.Binding) string {
 	gruus := q.gruus != nil && q.supports("gruu")
-	const around = len("<>;expires=4294967295, ")
+	const around, more = len("<>;expires=4294967295, "), 320
 	size := 0
 	for i := range bindings {
 		size += len(bindings[i].Contact) + len(bindings[i].Params) + around
+		if gruus && bindings[i].Instance != "" {
+			size += len(bindings[i].AOR) + len(bindings[i].Instance) + more
+		}
 	}
-	var list strings.Builder
-	list.Grow(size)
+	list := make([]byte, 0, size)
 	for i := range bindings {
 		b := &bindings[i]
 		if i > 0 {
-			list.WriteString(", ")
+			list = append(list, ", "...)
 		}
-		list.WriteByte('<')
-		list.WriteString(b.Contact)
-		list.WriteByte('>')
-		list.WriteString(b.Params)
-		list.WriteString(";expires=")
-		var digits [20]byte
-		list.Write(strconv.AppendInt(digits[:0], q.remaining(b, q.now), 10))
+		list = append(append(append(list, '<'), b.Contact...), '>')
+		list = append(append(list, b.Params...), ";expires="...)
+		list = strconv.AppendInt(list, q.remaining(b, q.now), 10)
 		if gruus && b.Instance != "" {
-			q.appendGRUUs(&list, b, bindings)
+			list = q.appendGRUUs(list, b, bindings)
 		}
 	}
-	return list.String()
+	return string(list)
 }
 
 // remaining is the time, in seconds, that a client is told its binding has left: less than
