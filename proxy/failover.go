@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -34,6 +35,7 @@ type candidate struct {
 	flow   sip.Flow // Transport 0: to be opened
 	tcp    large
 	pause  time.Duration // how long it is passed over when it fails, 0 for the usual time
+	again  bool          // the connection to it broke before, and is opened anew
 }
 
 // attempt is the request on its way to one server.
@@ -254,9 +256,21 @@ func (a *attempt) stopTimer() {
 	}
 }
 
-// Error hears that no response will come.
+// Error hears that no response will come. A connection that breaks before it has brought
+// one may be one that its server had just closed for having been idle: the server is tried
+// once more over a new one before it counts as failed.
 func (a *attempt) Error(tx *transaction.Client, err error) {
-	a.of.branch.context.proxy.Locator.Failed(a.server, a.pause)
+	c := a.of.branch.context
+	c.mu.Lock()
+	retry := !a.again && !a.heard && a.of.current == a && a.of.spare == nil &&
+		a.flow.Transport.Reliable() && !errors.Is(err, transaction.ErrTimeout)
+	if retry {
+		a.of.spare = &candidate{server: a.server, tcp: a.tcp, pause: a.pause, again: true}
+	}
+	c.mu.Unlock()
+	if !retry {
+		c.proxy.Locator.Failed(a.server, a.pause)
+	}
 	a.failed(&outcome{tx: tx, err: err})
 }
 

@@ -78,8 +78,8 @@ func TestFailover(t *testing.T) {
 			w.next(s, "ACK")
 		}, "udp 192.0.2.20:5060 declined 20s", 0},
 		{"503 for a year", "MESSAGE", "udp", func(w *world, s sip.Flow, m *sip.Message) { w.respond(s, m, 503, "Retry-After: 31536000") }, "udp 192.0.2.20:5060 declined 10m0s", 0},
-		{"connection breaks", "INVITE", "tcp", func(w *world, s sip.Flow, _ *sip.Message) { w.closeFlow(s) }, "tcp 192.0.2.20:5060 failed", 0},
-		{"connection breaks after 100", "INVITE", "tcp", func(w *world, s sip.Flow, m *sip.Message) { w.respond(s, m, 100); w.closeFlow(s) }, "tcp 192.0.2.20:5060 failed", 0},
+		{"connection breaks", "INVITE", "tcp", func(w *world, s sip.Flow, _ *sip.Message) { w.crash(s) }, "tcp 192.0.2.20:5060 failed", 0},
+		{"connection breaks after 100", "INVITE", "tcp", func(w *world, s sip.Flow, m *sip.Message) { w.respond(s, m, 100); w.crash(s) }, "tcp 192.0.2.20:5060 failed", 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			run(t, func(w *world) {
@@ -105,6 +105,34 @@ func TestFailover(t *testing.T) {
 			})
 		})
 	}
+}
+
+// crash ends a connection and takes no other one from then on.
+func (w *world) crash(f sip.Flow) {
+	w.mu.Lock()
+	w.refused[f.Remote] = true
+	w.mu.Unlock()
+	w.closeFlow(f)
+}
+
+// A connection that breaks before anything was answered was perhaps one that its server had
+// just closed: it gets the request over a new one, once.
+func TestFailoverClosedConnection(t *testing.T) {
+	run(t, func(w *world) {
+		servers := pool(sip.TCP)
+		w.call("INVITE", "tcp", servers[0])
+		w.closeFlow(servers[0])
+		again := servers[0]
+		again.ID += 1 << 32
+		w.next(again, "INVITE")
+		w.expectTold("")
+		w.closeFlow(again)
+		m := w.next(servers[1], "INVITE")
+		w.expectTold("tcp 192.0.2.20:5060 failed")
+		w.respond(servers[1], m, 486)
+		w.next(servers[1], "ACK")
+		w.next(aliceWS, "SIP/2.0 486")
+	})
 }
 
 func (w *world) expectTold(want string) {
@@ -165,7 +193,7 @@ func TestFailoverExhausted(t *testing.T) {
 					case 0:
 						w.wait(4 * time.Second)
 					case -1:
-						w.closeFlow(servers[i])
+						w.crash(servers[i])
 					default:
 						w.respond(servers[i], m, status)
 						w.next(servers[i], "ACK")

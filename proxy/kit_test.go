@@ -166,6 +166,9 @@ func (w *world) Dial(ctx context.Context, to sip.Server) (sip.Flow, error) {
 	f := sip.Flow{Transport: t, Local: addr(5060), Remote: remote}
 	if t.Reliable() {
 		f.ID = dialledID(remote)
+		for w.closed[f.ID] {
+			f.ID += 1 << 32
+		}
 	}
 	return f, nil
 }

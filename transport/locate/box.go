@@ -36,7 +36,7 @@ const (
 // request tries it while the others still pass it over, until it answers.
 type box struct {
 	mu      sync.Mutex
-	servers *simplelru.LRU[sip.Server, failure] // keys have no Name
+	servers *simplelru.LRU[sip.Server, failure] // by keyOf
 }
 
 type failure struct {
@@ -44,6 +44,15 @@ type failure struct {
 	pause    time.Duration // the last one
 	declined bool
 	trial    time.Time // a request tries it until then
+}
+
+// keyOf is what a server is known by: over TLS one address may prove one name and not
+// another, else the name makes no difference.
+func keyOf(s sip.Server) sip.Server {
+	if !s.Transport.Secure() {
+		s.Name = ""
+	}
+	return s
 }
 
 func newBox() *box {
@@ -57,7 +66,7 @@ func newBox() *box {
 // look says what is known of a server. Who is told that a server is usable whose pause is
 // over is the one to try it.
 func (b *box) look(s sip.Server) verdict {
-	s.Name = ""
+	s = keyOf(s)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	f, ok := b.servers.Get(s)
@@ -82,7 +91,7 @@ func (b *box) look(s sip.Server) verdict {
 // failed notes a failure, with a pause of its own where d is not 0. Of many requests that
 // find the same fault at the same time one counts.
 func (b *box) failed(s sip.Server, d time.Duration) {
-	s.Name = ""
+	s = keyOf(s)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
@@ -101,7 +110,7 @@ func (b *box) failed(s sip.Server, d time.Duration) {
 
 // decline notes that a server wants to be left alone.
 func (b *box) decline(s sip.Server, d time.Duration) {
-	s.Name = ""
+	s = keyOf(s)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.servers.Add(s, failure{until: time.Now().Add(d), declined: true})
@@ -109,7 +118,7 @@ func (b *box) decline(s sip.Server, d time.Duration) {
 
 // answered notes that a server is there. What it declined for a time it still declines.
 func (b *box) answered(s sip.Server) {
-	s.Name = ""
+	s = keyOf(s)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.servers.Len() == 0 {

@@ -69,6 +69,19 @@ func TestBox(t *testing.T) {
 	})
 }
 
+// Over TLS a server fails for a name: another domain's certificate may be good.
+func TestFailedForAName(t *testing.T) {
+	for _, tr := range []sip.Transport{sip.TCP, sip.TLS} {
+		b := newBox()
+		s := sip.Server{Transport: tr, Addr: first.Addr, Name: "a.test"}
+		b.failed(s, 0)
+		s.Name = "b.test"
+		if got := b.look(s); (got == usable) != (tr == sip.TLS) {
+			t.Errorf("%v: %d", tr, got)
+		}
+	}
+}
+
 func TestBoxIsBounded(t *testing.T) {
 	b := newBox()
 	for i := range 2 * boxSize {
