@@ -37,6 +37,17 @@ func (m *Message) end(l line) line {
 	return l
 }
 
+// newLine adds an entry to the index, whose fields are all to be set.
+func (m *Message) newLine() *line {
+	n := len(m.lines)
+	if n == cap(m.lines) {
+		m.lines = append(m.lines, line{})
+	} else {
+		m.lines = m.lines[:n+1]
+	}
+	return &m.lines[n]
+}
+
 func (m *Message) insert(at int, l line) {
 	m.newLine()
 	copy(m.lines[at+1:], m.lines[at:])

@@ -174,12 +174,12 @@ var _ [64 - headerIDs]struct{}
 // than eight has zeros behind it in first and none in last.
 type nameWords struct{ first, last uint64 }
 
-// wordsOf returns the words of the name s[i:end], where at least eight bytes follow s[i].
-func wordsOf(s string, i, end int) nameWords {
-	if n := end - i; n < 8 {
-		return nameWords{first: word(s, i) & (1<<(8*n) - 1)}
+// wordsOf returns the words of a name.
+func wordsOf(name string) nameWords {
+	if len(name) < 8 {
+		return nameWords{first: word(name+padding, 0) & (1<<(8*len(name)) - 1)}
 	}
-	return nameWords{word(s, i), word(s, end-8)}
+	return nameWords{word(name, 0), word(name, len(name)-8)}
 }
 
 // slot hashes a name without regard to case. The factor was chosen so that no two of the
@@ -189,20 +189,31 @@ func (w nameWords) slot() uint8 {
 	return uint8(((w.first | blanks) + (w.last|blanks)*2) * 0x3f665edef10637cf >> 56)
 }
 
-// knownNames has the words of the canonical names, nameSlots the header fields by the
-// hash of their names, and compactIDs those by their compact forms.
+// knownNames has the header fields by the hash of their names, compactIDs by their compact
+// forms. A name of more than sixteen bytes is not known by its words alone: its length is left
+// out, so that it is looked up in full.
 var (
-	knownNames, nameSlots = buildNames()
-	compactIDs            = buildCompactIDs()
+	knownNames = buildNames()
+	compactIDs = buildCompactIDs()
 )
 
-func buildNames() (names [headerIDs]nameWords, slots [256]HeaderID) {
+type knownName struct {
+	nameWords
+	length uint8
+	id     HeaderID
+}
+
+func buildNames() (names [256]knownName) {
 	for id := HVia; id < headerIDs; id++ {
 		name := headers[id].name
-		names[id] = wordsOf(name+padding, 0, len(name))
-		slots[names[id].slot()] = id
+		words := wordsOf(name)
+		known := knownName{words, uint8(len(name)), id}
+		if len(name) > 16 {
+			known.length = 0
+		}
+		names[words.slot()] = known
 	}
-	return names, slots
+	return names
 }
 
 func buildCompactIDs() (ids [256]HeaderID) {
@@ -219,25 +230,10 @@ const padding = "        "
 
 // LookupHeader returns the ID of a header field's name, long or compact, in any case.
 func LookupHeader(name string) HeaderID {
-	switch n := len(name); {
-	case n == 0:
-		return HUnknown
-	case n < 8:
-		return lookupHeader(name+padding, 0, n)
+	if len(name) == 1 {
+		return compactIDs[name[0]]
 	}
-	return lookupHeader(name, 0, len(name))
-}
-
-// lookupHeader looks up the name s[i:end], where at least eight bytes follow s[i].
-func lookupHeader(s string, i, end int) HeaderID {
-	if end-i == 1 {
-		return compactIDs[s[i]]
-	}
-	words := wordsOf(s, i, end)
-	id := nameSlots[words.slot()]
-	known := headers[id].name
-	// The canonical spelling is the common case, and known by its words if it is short.
-	if len(known) == end-i && (words == knownNames[id] && end-i <= 16 || equalFold(known, s[i:end])) {
+	if id := knownNames[wordsOf(name).slot()].id; equalFold(headers[id].name, name) {
 		return id
 	}
 	return HUnknown

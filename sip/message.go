@@ -224,6 +224,14 @@ func (m *Message) name(l *line) string {
 }
 
 func (m *Message) value(l *line) string {
+	if l.flags == 0 {
+		return m.src[l.value:l.valueEnd]
+	}
+	return m.oddValue(l)
+}
+
+// oddValue is the value of a line that is folded or edited.
+func (m *Message) oddValue(l *line) string {
 	v := m.text(l)[l.value:l.valueEnd]
 	if l.flags&folded != 0 {
 		return unfold(v)

@@ -116,25 +116,29 @@ func badParam(name, value string) string {
 	return ""
 }
 
-// headerParam splits the first parameter off s, which begins with ';', behind the value of
-// a header field; reason says what is wrong with it.
-func headerParam(s string) (name, value, rest, reason string) {
-	i := 1
-	for i < len(s) && classes[s[i]]&tokenChar != 0 {
-		i++
+// headerParam reads the parameter at s[i], a ';', behind the value of a header field, and
+// returns the index behind it; reason says what is wrong with it.
+func headerParam(s string, i int) (name, value string, end int, reason string) {
+	name, value, end, ok := plainParam(s, i)
+	if ok {
+		return name, value, end, ""
 	}
-	name = s[1:i]
-	if i < len(s) && s[i] == '=' {
-		start := i + 1
-		for i = start; i < len(s) && classes[s[i]]&plainChar != 0; i++ {
-		}
-		value = s[start:i]
+	name, value, rest := nextParam(s[i:])
+	return name, value, len(s) - len(rest), badParam(name, value)
+}
+
+// plainParam is headerParam for a parameter without white space or quotes, as nearly all are;
+// ok is false for any other.
+func plainParam(s string, i int) (name, value string, end int, ok bool) {
+	start := i + 1
+	end = skip(s, start, tokenChar)
+	name = s[start:end]
+	if end < len(s) && s[end] == '=' {
+		start = end + 1
+		end = skip(s, start, plainChar)
+		value = s[start:end]
 	}
-	if name != "" && (i == len(s) || s[i] == ';') {
-		return name, value, s[i:], "" // without white space or quotes, as nearly all are
-	}
-	name, value, rest = nextParam(s)
-	return name, value, rest, badParam(name, value)
+	return name, value, end, name != "" && (end == len(s) || s[end] == ';')
 }
 
 // parseParams checks the parameters behind a header field's value and returns the tag
@@ -143,10 +147,10 @@ func parseParams(s string) (tag string, err error) {
 	if s != "" && s[0] != ';' {
 		return "", badValue("text where a parameter should begin", 0)
 	}
-	for rest := s; rest != ""; {
-		at := len(s) - len(rest)
+	for i := 0; i < len(s); {
+		at := i
 		var name, value, reason string
-		name, value, rest, reason = headerParam(rest)
+		name, value, i, reason = headerParam(s, i)
 		if name == "" && value == "" {
 			continue
 		}
@@ -184,6 +188,9 @@ func unquote(v string) string {
 // or angle brackets separate nothing, nor do those behind a quote that does not end. White
 // space around the element is dropped.
 func nextElement(s string) (element, rest string, more bool) {
+	if strings.IndexByte(s, ',') < 0 {
+		return trimSpace(s), "", false
+	}
 	inAngle := false
 	for i := 0; i < len(s); i++ {
 		switch s[i] {
@@ -204,13 +211,4 @@ func nextElement(s string) (element, rest string, more bool) {
 		}
 	}
 	return trimSpace(s), "", false
-}
-
-// firstElement returns the first element of a list without white space around the whole.
-func firstElement(s string) string {
-	if strings.IndexByte(s, ',') < 0 {
-		return s
-	}
-	element, _, _ := nextElement(s)
-	return element
 }

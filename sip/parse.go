@@ -49,7 +49,10 @@ func (m *Message) Parse(b []byte) error {
 	}
 	m.src = m.src[start:]
 	if head := p.startLine(); head > 0 {
-		if body := p.head(head); body > 0 {
+		body := p.head(head)
+		p.note()
+		p.decode()
+		if body > 0 {
 			p.body(body)
 			p.complete()
 		}
@@ -68,6 +71,9 @@ func (m *Message) Parse(b []byte) error {
 type parser struct {
 	m   *Message
 	err *Error
+	// first has, of each header field that is decoded at once, the number of its first line,
+	// 0 for none, 1 for the first.
+	first [lastEager + 1]uint16
 }
 
 // reset empties m for another message. It leaves inline as it is: lines says how much of
@@ -113,10 +119,7 @@ func (p *parser) startLine() int {
 // Request-URI, or more than one space between the parts (RFC 3261 §7.1), is not passed
 // over: guessing could route the request elsewhere.
 func (p *parser) requestLine(first string) int {
-	end := 0
-	for end < len(first) && classes[first[end]]&tokenChar != 0 {
-		end++
-	}
+	end := skip(first, 0, tokenChar)
 	if end == 0 || end+1 >= len(first) || first[end] != ' ' {
 		return p.fail(400, "Request-Line", 0, "not a method, a URI and a version")
 	}
@@ -142,200 +145,6 @@ func (p *parser) statusLine(first string) int {
 	}
 	p.m.status, p.m.reason = int16(status), reason
 	return len(first) + 2
-}
-
-// head indexes the header lines from s[i] on and returns the index of the body, 0 where
-// the head is broken so that lines can't be told apart.
-func (p *parser) head(i int) int {
-	m := p.m
-	s := m.src
-	for {
-		if i+1 >= len(s) {
-			return p.fail(400, "", len(s), "head does not end with an empty line")
-		}
-		if s[i] == '\r' && s[i+1] == '\n' {
-			return i + 2
-		}
-		if len(m.lines) == MaxHeaderLines {
-			return p.fail(513, "", i, "too many header lines")
-		}
-		colon, end := indexLine(s, i)
-		if colon < 0 {
-			return p.fail(400, "", i, "header line without a name")
-		}
-		id := HUnknown
-		if i+8 <= len(s) {
-			id = lookupHeader(s, i, colon)
-		}
-		if id == HUnknown {
-			var ok bool
-			if id, ok = oddName(s[i:colon]); !ok {
-				return p.fail(400, "", i, "header name is no token")
-			}
-		}
-		l := m.newLine()
-		l.start, l.id, l.flags = uint32(i), id, 0
-		value := colon + 1
-		if value < end && s[value] == ' ' {
-			value++
-		}
-		if end+2 < len(s) && s[end] == '\r' && s[end+1] == '\n' && s[end+2] != ' ' && s[end+2] != '\t' && s[end-1] > ' ' && s[value] > ' ' {
-			i = end + 2
-			l.value, l.valueEnd, l.end = uint32(value), uint32(end), uint32(i)
-		} else if i = p.fieldValue(l, value, end); i == 0 {
-			m.lines = m.lines[:len(m.lines)-1]
-			return 0
-		}
-		bit := uint64(1) << id
-		switch {
-		case id == HUnknown:
-		case m.seen&bit == 0:
-			m.seen |= bit
-			if id <= lastEager {
-				if err := m.decode(id, m.value(l)); err != nil {
-					p.failValue(l, err)
-				}
-			}
-		case singles&bit != 0:
-			// Two values of what there is one of: whom to believe would be a guess, and
-			// the next hop might guess otherwise.
-			p.fail(400, id.String(), int(l.start), "stands more than once")
-		}
-	}
-}
-
-// newLine adds an entry to the index, whose fields are all to be set.
-func (m *Message) newLine() *line {
-	n := len(m.lines)
-	if n == cap(m.lines) {
-		m.lines = append(m.lines, line{})
-	} else {
-		m.lines = m.lines[:n+1]
-	}
-	return &m.lines[n]
-}
-
-// oddName looks up a name with white space between it and the colon (RFC 3261 §25.1,
-// HCOLON), and sees to it that one that is not known is a token.
-func oddName(name string) (id HeaderID, ok bool) {
-	name = strings.TrimRight(name, " \t")
-	return LookupHeader(name), isAll(name, tokenChar)
-}
-
-// fieldValue finds the value that begins at s[i] and returns the index of the next line;
-// end is where the line ends if it is as it should be.
-func (p *parser) fieldValue(l *line, i, end int) (next int) {
-	s := p.m.src
-	for i < len(s) && (s[i] == ' ' || s[i] == '\t') {
-		i++
-	}
-	if end+2 >= len(s) || s[end] != '\r' || s[end+1] != '\n' || s[end+2] == ' ' || s[end+2] == '\t' {
-		if end = p.oddValue(l, i); end == 0 {
-			return 0
-		}
-		i = min(skipSpace(s, i), end) // the value may begin on the continuation line
-	}
-	l.end = uint32(end + 2)
-	for end > i && isSpace(s[end-1]) {
-		end--
-	}
-	l.value, l.valueEnd = uint32(i), uint32(end)
-	return int(l.end)
-}
-
-// oddValue finds the end of a value that is folded or has control characters in it, byte
-// by byte. Such a character may only stand behind the backslash of a quoted string
-// (RFC 3261 §25.1, quoted-pair); a bare CR or LF may not even there, for peers disagree on
-// what it ends.
-func (p *parser) oddValue(l *line, i int) int {
-	s := p.m.src
-	quoted, escape := false, false
-	for ; i < len(s); i++ {
-		c := s[i]
-		switch {
-		case c == '\r' || c == '\n':
-			if c == '\n' || i+1 >= len(s) || s[i+1] != '\n' {
-				return p.fail(400, l.id.String(), i, "bare CR or LF")
-			}
-			if i+2 >= len(s) || s[i+2] != ' ' && s[i+2] != '\t' {
-				return i
-			}
-			l.flags |= folded
-			escape = false
-			i++
-		case escape:
-			escape = false
-		case c == '"':
-			quoted = !quoted
-		case c == '\\':
-			escape = quoted
-		case c != '\t' && (c < 0x20 || c == 0x7f):
-			return p.fail(400, l.id.String(), i, "control character")
-		}
-	}
-	return p.fail(400, l.id.String(), len(s), "header line does not end with CRLF")
-}
-
-// decode reads a header field that every layer needs, in the parser and after an edit.
-func (m *Message) decode(id HeaderID, value string) (err error) {
-	switch id {
-	case HVia:
-		err = m.via.parse(firstElement(value))
-	case HFrom:
-		m.fromTag, err = m.from.parse(value)
-	case HTo:
-		m.toTag, err = m.to.parse(value)
-	case HCallID:
-		if m.callID = value; value == "" || strings.IndexByte(value, ' ') >= 0 {
-			err = badValue("no Call-ID", 0)
-		}
-	case HCSeq:
-		err = m.parseCSeq(value)
-	case HMaxForwards:
-		hops, ok := parseUint(value, 255)
-		if m.maxForwards = int16(hops); !ok {
-			m.maxForwards = -1
-			err = badValue("no number from 0 to 255", 0)
-		}
-	case HContentLength:
-		n, ok := parseUint(value, math.MaxUint32)
-		if m.length = int64(n); !ok {
-			m.length = -1
-			err = badValue("no number", 0)
-		}
-	}
-	return err
-}
-
-func (p *parser) failValue(l *line, err error) {
-	status, reason, at := 400, err.Error(), 0
-	switch e := err.(type) {
-	case *syntaxError:
-		reason, at = e.reason, e.at
-	case *Error:
-		status, reason, at = e.Status, e.Reason, e.Offset
-	}
-	p.fail(status, l.id.String(), int(l.value)+at, reason)
-}
-
-// parseCSeq reads a sequence number below 2^31 and a method (RFC 3261 §8.1.1.5).
-func (m *Message) parseCSeq(s string) error {
-	m.cseq = CSeq{}
-	digits := 0
-	for digits < len(s) && s[digits]-'0' <= 9 {
-		digits++
-	}
-	seq, ok := parseUint(s[:digits], math.MaxInt32)
-	if !ok {
-		return badValue("no sequence number below 2^31", 0)
-	}
-	at := skipSpace(s, digits)
-	method := Method(s[at:])
-	if at == digits || method != m.method && !isAll(s[at:], tokenChar) {
-		return badValue("no method", digits)
-	}
-	m.cseq = CSeq{uint32(seq), method}
-	return nil
 }
 
 // body cuts the body out by the Content-Length.

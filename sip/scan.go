@@ -17,63 +17,94 @@ func word(s string, i int) uint64 {
 	return binary.LittleEndian.Uint64((*[8]byte)(unsafe.Add(unsafe.Pointer(unsafe.StringData(s)), i))[:])
 }
 
+// wordAt is word for an i from 0 to len(s), with zeros for what is behind the end of s; s
+// must have eight bytes at least.
+func wordAt(s string, i int) uint64 {
+	if i+8 <= len(s) {
+		return word(s, i)
+	}
+	return word(s, len(s)-8) >> (8 * uint(i+8-len(s)))
+}
+
+// word32 returns the four bytes of s from i on, as word does eight.
+func word32(s string, i int) uint32 {
+	return binary.LittleEndian.Uint32((*[4]byte)(unsafe.Add(unsafe.Pointer(unsafe.StringData(s)), i))[:])
+}
+
+// crlf is a line's end as a little-endian number.
+const crlf = '\r' | '\n'<<8
+
 const (
 	ones  = 0x0101010101010101
 	highs = 0x8080808080808080
 )
 
+// zeros returns a mask with the high bit of every byte of w that is zero. A borrow can only
+// spoil bytes above the first hit, so the lowest bit of the mask is exact.
+func zeros(w uint64) uint64 { return (w - ones) &^ w & highs }
+
 // controls returns a mask with the high bit of every byte of w that is a control character
-// (below 0x20, or 0x7f): of those where the byte minus 0x20 borrows, or the byte xor 0x7f
-// is zero. A borrow can only spoil bytes above the first hit, so the lowest bit of the mask
-// is exact. A byte of 0x80 and above has its own high bit set and is masked by ^w.
+// (below 0x20, or 0x7f): of those where the byte minus 0x20 borrows, or the byte plus one
+// overflows seven bits. Its lowest bit is exact, as that of zeros. A byte of 0x80 and above
+// has its own high bit set and is masked.
 func controls(w uint64) uint64 {
-	return ((w - 0x20*ones) | (w ^ 0x7f*ones - ones)) & ^w & highs
+	return ((w - 0x20*ones) | (w&^highs + ones)) &^ w & highs
 }
 
+// firstByte returns the index of the first byte that has its bit in the mask.
+func firstByte(mask uint64) int { return bits.TrailingZeros64(mask) >> 3 }
+
+// mayBeControls is controls at half the cost, but for words with bytes of 0x80 and above,
+// of which it may have any bit.
+func mayBeControls(w uint64) uint64 { return ((w - 0x20*ones) | (w + ones)) & highs }
+
 // indexControl returns the index of the first control character of s from i on, or len(s).
+// Every byte of a head goes through it.
 func indexControl(s string, i int) int {
 	for ; i+8 <= len(s); i += 8 {
-		if hit := controls(word(s, i)); hit != 0 {
-			return i + bits.TrailingZeros64(hit)>>3
+		w := word(s, i)
+		if mayBeControls(w) == 0 {
+			continue
+		}
+		if hit := controls(w); hit != 0 {
+			return i + firstByte(hit)
 		}
 	}
-	for ; i < len(s); i++ {
-		if s[i] < 0x20 || s[i] == 0x7f {
-			return i
-		}
+	for i < len(s) && s[i] >= 0x20 && s[i] != 0x7f {
+		i++
 	}
-	return len(s)
+	return i
 }
 
 // indexLineEnd returns the index of the first control character of s from i on that is no
 // tab: the CR of a line that is as it should be.
 func indexLineEnd(s string, i int) int {
-	end := indexControl(s, i)
-	for end < len(s) && s[end] == '\t' {
-		end = indexControl(s, end+1)
+	if i = indexControl(s, i); i < len(s) && s[i] == '\t' {
+		return indexBehindTabs(s, i)
 	}
-	return end
+	return i
 }
 
-// indexLine returns the index of the first colon of s from i on, -1 where there is none
-// behind at least one byte, and of the line's end behind it as indexLineEnd has it. It is
-// most of what it costs to index a head, so it looks at eight bytes at a time.
-func indexLine(s string, i int) (colon, end int) {
-	colon = i
-	for ; colon+8 <= len(s); colon += 8 {
-		w := word(s, colon) ^ ':'*ones // a colon is zero now, and the lowest to borrow
-		if hit := (w - ones) &^ w & highs; hit != 0 {
-			colon += bits.TrailingZeros64(hit) >> 3
-			break
+func indexBehindTabs(s string, i int) int {
+	for i < len(s) && s[i] == '\t' {
+		i = indexControl(s, i+1)
+	}
+	return i
+}
+
+// indexColon returns the index of the first colon of s from i on, -1 where there is none.
+func indexColon(s string, i int) int {
+	for ; i+8 <= len(s); i += 8 {
+		if hit := zeros(word(s, i) ^ ':'*ones); hit != 0 {
+			return i + firstByte(hit)
 		}
 	}
-	for colon < len(s) && s[colon] != ':' {
-		colon++
+	for ; i < len(s); i++ {
+		if s[i] == ':' {
+			return i
+		}
 	}
-	if colon == i || colon == len(s) {
-		return -1, 0
-	}
-	return colon, indexLineEnd(s, colon+1)
+	return -1
 }
 
 // charClass says what RFC 3261 §25.1 lets a character stand in.
@@ -129,6 +160,14 @@ func isAll(s string, c charClass) bool {
 		}
 	}
 	return s != ""
+}
+
+// skip returns the index of the first character of s from i on that is not of class c.
+func skip(s string, i int, c charClass) int {
+	for uint(i) < uint(len(s)) && classes[s[i]]&c != 0 {
+		i++
+	}
+	return i
 }
 
 // equalFold compares without regard to the case of ASCII letters, and only of those:

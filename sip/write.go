@@ -39,11 +39,12 @@ func (m *Message) AppendTo(b []byte) []byte {
 		b = appendUint(append(b, version+" "...), uint64(m.status))
 		b = append(append(append(b, ' '), m.reason...), "\r\n"...)
 	}
-	for i := 0; i < len(m.lines); {
-		first := &m.lines[i]
+	lines := m.lines
+	for i := 0; i < len(lines); {
+		first := &lines[i]
 		end := first.end
-		for i++; i < len(m.lines) && m.lines[i].start == end && m.lines[i].flags&edited == first.flags&edited; i++ {
-			end = m.lines[i].end
+		for i++; i < len(lines) && lines[i].start == end && lines[i].flags&edited == first.flags&edited; i++ {
+			end = lines[i].end
 		}
 		b = append(b, m.text(first)[first.start:end]...)
 	}
