@@ -130,6 +130,7 @@ func (b *branch) Response(client *transaction.Client, m *sip.Message) {
 	switch {
 	case m.Via() == nil: // it was meant for us, and we asked nothing
 	case m.Status() > 299:
+		b.flowFailed(m)
 		c.failure(b, m)
 		return
 	case m.Status() > 199:

@@ -13,8 +13,9 @@ import (
 // at a time (RFC 5626 §7): the one with the highest q, and of those the one that was
 // refreshed last (RFC 5627 §6.1). The others wait behind it.
 func addTarget(targets []target, t target) []target {
+	instance := t.hop.client.Instance
 	at := slices.IndexFunc(targets, func(other target) bool {
-		return t.instance != "" && equalFold(other.instance, t.instance)
+		return instance != "" && equalFold(other.hop.client.Instance, instance)
 	})
 	if at < 0 {
 		return append(targets, t)
@@ -23,11 +24,19 @@ func addTarget(targets []target, t target) []target {
 	flows[0].next = nil
 	flows = append(flows, t)
 	slices.SortStableFunc(flows, func(a, b target) int {
-		return cmp.Or(b.rank-a.rank, cmp.Compare(b.updated, a.updated))
+		return cmp.Or(b.rank-a.rank, b.hop.client.Updated.Compare(a.hop.client.Updated))
 	})
 	targets[at] = flows[0]
 	targets[at].next = flows[1:]
 	return targets
+}
+
+// flowFailed notes that an edge proxy, or the node that owns the flow, has none to the client
+// any more (RFC 5626 §11.5): until the client registers anew nobody is to be sent there.
+func (b *branch) flowFailed(m *sip.Message) {
+	if client := b.target.hop.client; m.Status() == 430 && client != nil {
+		b.context.proxy.Locations.FlowFailed(client)
+	}
 }
 
 // isGRUU reports whether the URI is one that only the location service understands.

@@ -38,6 +38,12 @@ func (w *world) LookupContact(u *sip.URI) (string, bool) {
 	return aor, ok
 }
 
+func (w *world) FlowFailed(b *store.Binding) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failed = append(w.failed, b.Contact)
+}
+
 // bindInstance registers a contact of an instance, refreshed so many seconds ago.
 func (w *world) bindInstance(user, contact string, f sip.Flow, instance string, regID, age int) {
 	w.bind(user, contact, f)
@@ -77,6 +83,9 @@ func TestOneFlowOfAnInstance(t *testing.T) {
 				w.respond(daveUDP, desk, 486)
 				w.next(daveUDP, "ACK")
 				w.next(aliceWS, "SIP/2.0 486")
+				if failed := strings.Join(w.failed, " "); (failed == "sip:two@b.invalid") != (test.status == 430) {
+					t.Errorf("flows said to have failed: %q", failed)
+				}
 			})
 		})
 	}

@@ -43,6 +43,7 @@ type world struct {
 	told     []string                // what the locator was told
 	bindings map[string][]store.Binding
 	contacts map[string]string // AOR by the user part of an unresolvable contact
+	failed   []string          // contacts whose flow was said to have failed
 	cold     bool              // nothing is in memory: the store is asked
 	broken   bool              // and fails
 

@@ -88,6 +88,8 @@ type Locations interface {
 	GRUU(u *sip.URI) (aor string, of func([]store.Binding) (kept []store.Binding, valid bool), ok bool)
 	// LookupContact returns the AOR that a contact which nobody can resolve was bound to.
 	LookupContact(u *sip.URI) (aor string, ok bool)
+	// FlowFailed hears that whoever has the binding's flow has none any more.
+	FlowFailed(b *store.Binding)
 
 	// Lost reports whether a flow of the AOR's broke just now and has no successor yet.
 	Lost(aor string) bool

@@ -19,9 +19,6 @@ type target struct {
 	// next are other flows to the same instance, tried one after the other where this one
 	// fails: never two of them at a time (RFC 5626 §7).
 	next []target
-
-	instance string // +sip.instance of the binding, "" for none
-	updated  int64  // when the binding was last refreshed, in ms
 }
 
 // findTargets is RFC 3261 §16.5: it determines the target set and has the request
@@ -166,10 +163,7 @@ func (p *Proxy) bindingTarget(b *store.Binding) (t target, ok bool) {
 	if err != nil {
 		return t, false
 	}
-	t = target{
-		uri: requestURI(b.Contact, &contact), path: b.Path, rank: rankOf(b.Q), hop: hop{registered: true, client: b},
-		instance: b.Instance, updated: b.Updated.UnixMilli(),
-	}
+	t = target{uri: requestURI(b.Contact, &contact), path: b.Path, rank: rankOf(b.Q), hop: hop{registered: true, client: b}}
 	switch {
 	case b.Flow.Transport.Reliable():
 		if p.Network.Alive(b.Flow) {

@@ -21,6 +21,23 @@
 // flow, his other clients must show that they are there: among them may be the ghost of a
 // page that has been loaded anew, or of a laptop whose lid is closed.
 //
-// RFCs: 3261 §10.3, 3327 (Path), 5626 §6 as far as the identity of a binding goes
-// (instance and reg-id), 7118 (WebSocket flows, that can't be dialled).
+// [Notifier] tells those who have subscribed to a user what becomes of the bindings.
+//
+// The files:
+//
+//	register.go    RFC 3261 §10.3  a REGISTER, step by step
+//	contact.go     §10.3 steps 6 and 7, RFC 3327 §5.3  what becomes of each contact
+//	key.go         §10.2.4, RFC 5626 §6  which contacts are the same
+//	reply.go       §10.3 step 8, RFC 3608 §6.1  responses
+//	outbound.go    RFC 5626 §6  flows of a client
+//	failed.go      RFC 5626 §11.5  flows that an edge proxy has lost
+//	gruu.go        RFC 5627 §5, §6.1  GRUUs
+//	flows.go       bindings end with their connection
+//	returns.go     clients that come back
+//	contacts.go    RFC 7118 §5  contacts that nobody can resolve
+//	events.go      who watches hears of every change
+//	regevent.go    RFC 3680, RFC 6665 §4.2.1  SUBSCRIBE to registrations
+//	notify.go      RFC 6665 §4.2.2  NOTIFY, one at a time
+//	reginfo.go     RFC 3680 §5, RFC 5628 §5  what stands in it
+//	run.go         housekeeping
 package registrar

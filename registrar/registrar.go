@@ -139,6 +139,7 @@ type Registrar struct {
 	serviceRoute string // value of the header field, "" for none
 
 	watchers watchers
+	failed   failedFlows
 
 	index flowIndex // which AORs were bound over which open flow
 	voids voidQueue
@@ -232,6 +233,8 @@ func (r *Registrar) Owns(b *store.Binding) bool {
 // canReach reports whether there is a way to the binding's contact.
 func (r *Registrar) canReach(b *store.Binding) bool {
 	switch {
+	case r.failed.has(b):
+		return false
 	case b.Flow.ID == 0:
 		return true // UDP
 	case b.Node != r.cfg.Node:

@@ -26,6 +26,7 @@ func (r *Registrar) Run(ctx context.Context) {
 			return
 		case <-ticker.C:
 			r.returns.tidy(time.Now())
+			r.failed.tidy(time.Now())
 			r.sweep(ctx)
 		}
 	}
