@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -20,6 +21,8 @@ type phone struct {
 	in   *bufio.Reader
 	user string
 	cseq int
+
+	transport string // "" for that of the connection itself
 }
 
 // dial connects a phone to a listener of the server.
@@ -38,13 +41,15 @@ func dial(t *testing.T, network, addr, user string) *phone {
 // contact is the URI that the phone registers.
 func (p *phone) contact() string {
 	u := "sip:" + p.user + "-phone@" + p.conn.LocalAddr().String()
-	if p.network() == "TCP" {
-		u += ";transport=tcp"
+	if n := p.network(); n != "UDP" {
+		u += ";transport=" + strings.ToLower(n)
 	}
 	return u
 }
 
-func (p *phone) network() string { return strings.ToUpper(p.conn.LocalAddr().Network()) }
+func (p *phone) network() string {
+	return cmp.Or(p.transport, strings.ToUpper(p.conn.LocalAddr().Network()))
+}
 
 // send sends a request of the phone's user.
 func (p *phone) send(method, uri, to, headers, body string) {

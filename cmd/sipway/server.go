@@ -57,7 +57,11 @@ var (
 func newServer(cfg *config.Config, st store.Store, log *slog.Logger) (*server, error) {
 	s := &server{cfg: cfg, log: log, opening: make(chan struct{})}
 	s.run, s.stop = context.WithCancel(context.Background())
-	s.transport = transport.New(transportConfig(cfg, log), s)
+	transportCfg, err := s.transportConfig()
+	if err != nil {
+		return nil, err
+	}
+	s.transport = transport.New(transportCfg, s)
 	s.locator = newLocator(cfg, log)
 	s.transactions = transaction.New(transaction.Config{Elsewhere: s.elsewhere}, s.transport, s)
 	if err := s.wire(st); err != nil {
@@ -72,15 +76,24 @@ func newServer(cfg *config.Config, st store.Store, log *slog.Logger) (*server, e
 	return s, nil
 }
 
-func transportConfig(cfg *config.Config, log *slog.Logger) transport.Config {
+func (s *server) transportConfig() (transport.Config, error) {
+	cfg := s.cfg
+	listen, dial, store, err := tlsConfigs(&cfg.TLS)
+	if err != nil {
+		return transport.Config{}, err
+	}
+	if store != nil {
+		go store.Watch(s.run, cfg.TLS.Recheck, s.log)
+	}
 	return transport.Config{
+		TLS: listen, DialTLS: dial,
 		MaxMessage:   int(cfg.Limits.MaxMessage),
 		PingInterval: cmp.Or(cfg.Transport.PingInterval, -1), // none; its zero is the default
 		PingTimeout:  cfg.Transport.PingTimeout,
 		ProbeAfter:   cfg.Registrar.ProbeAfter,
 		ProbeTimeout: cfg.Transport.ProbeTimeout,
-		Logger:       log,
-	}
+		Logger:       s.log,
+	}, nil
 }
 
 // wire makes what works above the transactions.

@@ -32,9 +32,6 @@ func (p *process) status() admin.Status {
 		st.Listeners = append(st.Listeners, strings.ToLower(l.Transport.String())+"://"+l.Addr.String())
 	}
 	for t, n := range s.transport.Stats() {
-		if t.Secure() {
-			continue
-		}
 		prefix := strings.ToLower(t.String()) + "_"
 		if t != sip.UDP {
 			st.Counters[prefix+"connections"] = int64(n.Flows)

@@ -20,12 +20,13 @@ import (
 // Config is the whole configuration. The yaml tag is the key, the doc tag what it means.
 type Config struct {
 	Domains    []Domain   `yaml:"domains" doc:"SIP domains that sipway is the registrar and proxy of; each is a digest realm"`
-	Listen     []Listener `yaml:"listen" doc:"listeners as URLs, udp://HOST:PORT, tcp://HOST:PORT or ws://HOST:PORT/PATH"`
+	Listen     []Listener `yaml:"listen" doc:"listeners as URLs, udp://, tcp:// or tls://HOST:PORT, ws:// or wss://HOST:PORT/PATH"`
 	Advertise  string     `yaml:"advertise" doc:"host name or address for Via and Record-Route where it is not that of the listener"`
 	Store      DSN        `yaml:"store" doc:"users and registrations: sqlite:FILE, postgres://USER@HOST/DATABASE, or memory: to forget them at exit"`
 	StoreCache Size       `yaml:"store_cache" doc:"memory for registrations and users in front of a database"`
 	Admin      string     `yaml:"admin" doc:"address of the admin listener, HOST:PORT on loopback or unix:PATH; empty for none"`
 	UsersFile  string     `yaml:"users_file" doc:"CSV file of user,domain,password lines, loaded at start"`
+	TLS        TLS        `yaml:"tls"`
 	Transport  Transport  `yaml:"transport"`
 	Registrar  Registrar  `yaml:"registrar"`
 	Auth       Auth       `yaml:"auth"`
@@ -96,6 +97,7 @@ func Default() *Config {
 		Store:      "sqlite:sipway.db",
 		StoreCache: 256 << 20,
 		Admin:      "127.0.0.1:8081",
+		TLS:        TLS{Recheck: 10 * time.Second},
 		Transport: Transport{
 			PingInterval: 30 * time.Second,
 			PingTimeout:  10 * time.Second,
@@ -228,6 +230,7 @@ func (c *Config) validate(file string) (errs []error) {
 		fail("limits.max_message: expects 4KiB to 16MiB")
 	}
 	c.validateNetwork(fail)
+	c.validateTLS(fail)
 	return errs
 }
 

@@ -75,6 +75,7 @@ auth:
   calls: always
   nonce_age: 90s
 trusted: [10.1.0.0/16, "192.0.2.7:5060", 2001:db8::1, "[2001:db8::2]:5070"]
+tls: {cert: a.pem, key: a.key, bundles: [b.pem], client_ca: ca.pem, roots: roots.pem, recheck: 1m}
 proxy: {failover_after: 2s, large_udp: udp}
 dns: {servers: [192.0.2.53, "[2001:db8::53]:5353"], timeout: 500ms, stale: 0s}
 limits: {max_message: 32KiB}
@@ -102,6 +103,7 @@ log: {level: debug, format: json}
 		Trusted: []Peer{
 			peer("10.1.0.0/16", 0), peer("192.0.2.7/32", 5060), peer("2001:db8::1/128", 0), peer("2001:db8::2/128", 5070),
 		},
+		TLS:   TLS{"a.pem", "a.key", []string{"b.pem"}, "ca.pem", "roots.pem", time.Minute},
 		Proxy: Proxy{FailoverAfter: 2 * time.Second, LargeUDP: LargeAsIs},
 		DNS: DNS{Timeout: 500 * time.Millisecond, Servers: []Nameserver{
 			{netip.MustParseAddrPort("192.0.2.53:53")}, {netip.MustParseAddrPort("[2001:db8::53]:5353")},
@@ -168,7 +170,9 @@ func TestErrors(t *testing.T) {
 		{"max_message: 1KiB", "sipway.yaml:1: max_message: unknown key, did you mean limits.max_message?"},
 		{"auth: {log: x}", "sipway.yaml:1: auth.log: unknown key, did you mean log?"},
 		{"something_else: 1", "sipway.yaml:1: something_else: unknown key"},
-		{"tls: {cert: x}", "sipway.yaml:1: tls: is not in this version"},
+		{"media: {}", "sipway.yaml:1: media: is not in this version"},
+		{"tls: {cert: x}", "tls: cert and key are needed together"},
+		{"tls: {recheck: 1ms}", "tls.recheck: expects at least 1s, not 1ms"},
 		{"store: a\nadmin: b\nstore: c", "sipway.yaml:3: store: is on line 1 already"},
 		{"domains: a.test", `sipway.yaml:1: domains: expects a list such as [a, b], not "a.test"`},
 		{"domains: [[a]]", "sipway.yaml:1: domains: expects a list of values, not of a list"},
@@ -201,9 +205,9 @@ func TestErrors(t *testing.T) {
 		{"registrar: {min_expires: 20m}", "registrar: expects 1s <= min_expires <= default_expires <= max_expires, not 20m0s, 10m0s, 1h0m0s"},
 		{"limits: {max_message: 64kb}", `sipway.yaml:1: limits.max_message: "64kb": expects a size such as 4096 or 64KiB`},
 		{"limits: {max_message: 1KiB}", "limits.max_message: expects 4KiB to 16MiB"},
-		{"listen: [tls://0.0.0.0:5061]", "tls is not in this version"},
-		{"listen: [wss://0.0.0.0]", "wss is not in this version"},
-		{"listen: [sctp://0.0.0.0]", "unknown transport sctp, expects udp, tcp or ws"},
+		{"listen: [tls://0.0.0.0:5061]", "listen: tls://0.0.0.0:5061 needs a certificate: tls: {cert: FILE, key: FILE}"},
+		{"listen: [wss://0.0.0.0]", "listen: wss://0.0.0.0:443/ needs a certificate"},
+		{"listen: [sctp://0.0.0.0]", "unknown transport sctp, expects udp, tcp, tls, ws or wss"},
 		{"listen: [0.0.0.0:5060]", "expects a URL such as udp://0.0.0.0:5060"},
 		{"listen: [udp://0.0.0.0:99999]", "port 99999 is not in 0-65535"},
 		{"listen: [udp://0.0.0.0/x]", "udp has no path"},

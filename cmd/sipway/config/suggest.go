@@ -6,7 +6,7 @@ import (
 )
 
 // planned are keys of sipway's configuration that this version does not have.
-var planned = []string{"tls", "routes", "pools", "cluster", "media", "limits.enabled"}
+var planned = []string{"routes", "pools", "cluster", "media", "limits.enabled"}
 
 // unknown says what is wrong with a key that does not exist, and which one may have been meant:
 // the nearest of the same group, or else of all.

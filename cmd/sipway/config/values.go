@@ -66,9 +66,7 @@ func (l *Listener) UnmarshalText(text []byte) error {
 	t, ok := sip.ParseTransport(u.Scheme)
 	switch {
 	case !ok:
-		return fmt.Errorf("%q: unknown transport %s, expects udp, tcp or ws", text, u.Scheme)
-	case t.Secure():
-		return fmt.Errorf("%q: %s is not in this version, expects udp, tcp or ws", text, u.Scheme)
+		return fmt.Errorf("%q: unknown transport %s, expects udp, tcp, tls, ws or wss", text, u.Scheme)
 	case u.RawQuery != "":
 		return fmt.Errorf("%q: options behind ? are not in this version", text)
 	case u.User != nil || u.Fragment != "":
