@@ -1,6 +1,9 @@
 package registrar
 
 import (
+	"context"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,7 +57,8 @@ func (r *Registrar) Lost(aor string) bool {
 
 // Await has bound called with the AOR's bindings over the flow of a REGISTER, whenever one
 // has bound any, until cancel is called. It is called on the goroutine of that REGISTER,
-// after its 200, and must not wait; once more it may be called while cancel is.
+// after its 200, and must not wait; once more it may be called while cancel is. When the
+// bindings have changed at another node, it is called with all of them.
 func (r *Registrar) Await(aor string, bound func([]store.Binding)) (cancel func()) {
 	x, w := &r.returns, &waiter{bound}
 	x.mu.Lock()
@@ -97,23 +101,58 @@ func (x *returns) came(f sip.Flow, aor string, bindings []store.Binding, fresh b
 	if x.waiting.Load() == 0 {
 		return
 	}
-	x.mu.Lock()
-	waiters := x.waiters[aor]
-	x.mu.Unlock()
-	if len(waiters) == 0 {
-		return
-	}
 	var over []store.Binding
 	for i := range bindings {
 		if bindings[i].Flow == f {
 			over = append(over, bindings[i])
 		}
 	}
-	if len(over) == 0 {
+	x.tell(aor, over)
+}
+
+// tell tells who waits for the AOR of bindings.
+func (x *returns) tell(aor string, bindings []store.Binding) {
+	x.mu.Lock()
+	waiters := x.waiters[aor]
+	x.mu.Unlock()
+	if len(bindings) == 0 {
 		return
 	}
 	for _, w := range waiters {
-		w.bound(over)
+		w.bound(bindings)
+	}
+}
+
+// awaited returns those of the AORs, nil for all, that somebody waits for.
+func (x *returns) awaited(aors []string) (list []string) {
+	if x.waiting.Load() == 0 {
+		return nil
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if aors == nil {
+		return slices.Collect(maps.Keys(x.waiters))
+	}
+	for _, aor := range aors {
+		if x.waiters[aor] != nil {
+			list = append(list, aor)
+		}
+	}
+	return list
+}
+
+// changedElsewhere hears that others have changed the bindings of the AORs, or of any where
+// that is nil: a user may have come back at another node.
+func (r *Registrar) changedElsewhere(aors []string) {
+	for _, aor := range r.returns.awaited(aors) {
+		r.tasks.start(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), r.cfg.StoreTimeout)
+			defer cancel()
+			// Without an answer the wait goes on.
+			if bindings, err := r.LookupStore(ctx, aor); err == nil {
+				r.returns.tell(aor, bindings)
+			}
+		})
 	}
 }
 

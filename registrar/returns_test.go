@@ -3,6 +3,7 @@ package registrar
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/sipway/sipway/sip"
 	"github.com/sipway/sipway/store"
 	"github.com/sipway/sipway/store/dsn"
+	"github.com/sipway/sipway/store/postgres/pgtest"
 )
 
 const (
@@ -181,6 +183,38 @@ func TestAwait(t *testing.T) {
 	}
 }
 
+// The user comes back at another node.
+func TestAwaitElsewhere(t *testing.T) {
+	database := pgtest.Database(t)
+	here, elsewhere := onStore(t, database), onStore(t, database)
+	here.reg.cfg.Node, elsewhere.reg.cfg.Node = "here", "elsewhere"
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { here.reg.Run(ctx); close(ended) }()
+	heard := make(chan store.Binding, 100)
+	leave := here.reg.Await(alice, func(bindings []store.Binding) { heard <- bindings[len(bindings)-1] })
+	// Run may not listen yet when the first of them registers.
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	limit := time.After(10 * time.Second)
+	for id := uint64(1); ; id++ {
+		elsewhere.deliver(wsFlow(id), regText("Call-ID: "+fmt.Sprint(id), fmt.Sprintf("Contact: <sip:%d@x.invalid>", id)))
+		select {
+		case b := <-heard:
+			if b.AOR != alice || b.Flow.Transport != sip.WS {
+				t.Errorf("heard of %+v", b)
+			}
+			leave()
+			cancel()
+			<-ended
+			return
+		case <-again.C:
+		case <-limit:
+			t.Fatal("nobody heard of it")
+		}
+	}
+}
+
 // Waiters come and go while the user registers.
 func TestAwaitConcurrently(t *testing.T) {
 	s := inline(t)
@@ -252,7 +286,7 @@ func TestReloadInEveryOrder(t *testing.T) {
 	orders := [][]string{
 		{dies, told, register}, {dies, register, told}, {register, dies, told},
 	}
-	for _, dsn := range []string{"memory:", "sqlite:"} {
+	for _, dsn := range stores {
 		for _, contacts := range [][2]string{{tabA, tabA}, {tabA, tabB}} {
 			for _, order := range orders {
 				t.Run(fmt.Sprint(dsn, contacts[0] == contacts[1], order), func(t *testing.T) {
@@ -294,7 +328,7 @@ func TestReloadInEveryOrder(t *testing.T) {
 // The same with the close at any moment of the new registration's way through the store.
 func TestReloadWhileRegistering(t *testing.T) {
 	ends := func(s *server) { s.net.kill(wsFlow(1)); s.reg.Closed(wsFlow(1)) }
-	for _, dsn := range []string{"memory:", "sqlite:"} {
+	for _, dsn := range stores {
 		for _, moment := range []string{"before the commit", "after the commit"} {
 			t.Run(dsn+" "+moment, func(t *testing.T) {
 				s := onStore(t, dsn)
@@ -325,11 +359,19 @@ func TestReloadWhileRegistering(t *testing.T) {
 	}
 }
 
+// stores are the kinds of onStore.
+var stores = []string{"memory:", "sqlite:", "postgres:"}
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
 // onStore is a server that waits for a store of that kind.
 func onStore(t *testing.T, kind string) *server {
 	t.Helper()
-	if kind == "sqlite:" {
+	switch kind {
+	case "sqlite:":
 		kind += t.TempDir() + "/sipway.db"
+	case "postgres:":
+		kind = pgtest.Database(t)
 	}
 	st, err := dsn.Open(context.Background(), kind, dsn.Options{})
 	if err != nil {

@@ -15,9 +15,11 @@ import (
 const sweepBatch = 1000
 
 // Run deletes expired bindings from the store now and then, on which nothing depends but
-// space, and sends keepalives to clients behind NATs, until ctx ends.
+// space, sends keepalives to clients behind NATs, and hears of users who come back at other
+// nodes, until ctx ends.
 func (r *Registrar) Run(ctx context.Context) {
 	go r.sendKeepalives(ctx)
+	defer r.store.Watch(r.changedElsewhere)()
 	ticker := time.NewTicker(r.cfg.SweepInterval)
 	defer ticker.Stop()
 	for {

@@ -17,6 +17,7 @@ import (
 	"github.com/sipway/sipway/sip"
 	"github.com/sipway/sipway/store"
 	"github.com/sipway/sipway/store/dsn"
+	"github.com/sipway/sipway/store/postgres/pgtest"
 )
 
 // closeBound is how long a binding may outlive its connection on a machine that has much else
@@ -46,11 +47,14 @@ func TestClose(t *testing.T) {
 // called any more, and how long it takes to leave the store: of single connections among
 // many, and of all of them closing at once.
 func BenchmarkClose(b *testing.B) {
-	for _, kind := range []string{"memory:", "sqlite:"} {
+	for _, kind := range []string{"memory:", "sqlite:", "postgres:"} {
 		b.Run(kind, func(b *testing.B) {
 			name := kind
-			if kind == "sqlite:" {
+			switch kind {
+			case "sqlite:":
 				name += filepath.Join(b.TempDir(), "sipway.db")
+			case "postgres:":
+				name = pgtest.Database(b)
 			}
 			const conns, single = 4000, 1000
 			for b.Loop() {
