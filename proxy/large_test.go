@@ -124,11 +124,16 @@ func TestLargeRequestToServers(t *testing.T) {
 	run(t, func(w *world) {
 		udp, tcp := pool(sip.UDP), pool(sip.TCP)
 		w.refused[tcp[1].Remote] = true
-		w.receiveBody(aliceWS, padded("MESSAGE", "sip:x@pool.example.net", 3000))
-		w.respond(tcp[0], w.next(tcp[0], "MESSAGE"), 503)
-		m := w.next(udp[1], "MESSAGE")
-		w.respond(udp[1], m, 200)
-		w.next(aliceWS, "SIP/2.0 200")
+		for call := range 2 {
+			text := padded("MESSAGE", "sip:x@pool.example.net", 3000)
+			w.receiveBody(aliceWS, strings.NewReplacer("Call-ID: call", fmt.Sprint("Call-ID: call", call), "branch=", fmt.Sprint("branch=z9hG4bK", call)).Replace(text))
+			w.respond(tcp[0], w.next(tcp[0], "MESSAGE"), 503)
+			w.respond(udp[1], w.next(udp[1], "MESSAGE"), 200)
+			w.next(aliceWS, "SIP/2.0 200")
+		}
+		if w.dials != 3 {
+			t.Errorf("%d attempts to connect", w.dials) // two to the first, one to the second
+		}
 	})
 }
 

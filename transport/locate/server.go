@@ -26,14 +26,13 @@ func (l *Locator) services(name string, t sip.Transport, p *place) step {
 }
 
 // targets are the look-ups of the addresses of SRV records, in the order of RFC 2782. One
-// with the root as its target says that the service is decidedly not there.
+// that says that the service is decidedly not there has the root as its target, which has
+// no address.
 func (l *Locator) targets(records []resolver.SRV, t sip.Transport, domain string) (steps []step) {
 	records = slices.Clone(records)
 	rand.Shuffle(len(records), func(i, j int) { records[i], records[j] = records[j], records[i] })
 	for _, r := range arrange(records, rand.IntN) {
-		if r.Target != "" {
-			steps = append(steps, l.addresses(r.Target, t, r.Port, domain))
-		}
+		steps = append(steps, l.addresses(r.Target, t, r.Port, domain))
 	}
 	return steps
 }

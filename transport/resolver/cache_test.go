@@ -99,7 +99,7 @@ func TestCache(t *testing.T) {
 		{"a failure is remembered for a moment", []step{
 			{0, silent, 4 * time.Second, 0, ErrSilent, 4 * time.Second, 1},
 			{4 * time.Second, good, 0, 0, ErrSilent, 0, 1},
-			{time.Second, good, 0, 1, nil, 0, 2},
+			{time.Second, good, 3 * time.Second, 1, nil, 3 * time.Second, 2}, // and is no old answer
 		}},
 		{"nobody waits for ever", []step{
 			{0, good, time.Hour, 0, ErrSilent, flightTime, 1},

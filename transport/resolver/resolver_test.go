@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -254,6 +255,42 @@ func TestNegative(t *testing.T) {
 		}
 		if n := s.Queries(tc.name + " SRV"); n != tc.queries {
 			t.Errorf("%s: %d queries", tc.name, n)
+		}
+	}
+}
+
+// How long an answer is kept: as long as the first part of it lives, and what is absent as
+// long as the zone's SOA says, within bounds.
+func TestTimeToLive(t *testing.T) {
+	for _, tc := range []struct {
+		records string // a line each; those of a SOA are the authority
+		want    time.Duration
+	}{
+		{"a.test. 60 A 192.0.2.7", time.Minute},
+		{"a.test. 60 A 192.0.2.7\na.test. 30 A 192.0.2.8", 30 * time.Second},
+		{"a.test. 10 CNAME b.test.\nb.test. 60 A 192.0.2.7", 10 * time.Second},
+		{"a.test. 60 CNAME b.test.\nb.test. 10 A 192.0.2.7", 10 * time.Second},
+		{"a.test. 999999 A 192.0.2.7", longestTTL},
+		{"a.test. 4294967295 A 192.0.2.7", 0}, // RFC 2181 §8
+		{"test. 60 SOA ns.test. admin.test. 1 2 3 4 100", time.Minute},
+		{"test. 100 SOA ns.test. admin.test. 1 2 3 4 60", time.Minute},
+		{"test. 99999 SOA ns.test. admin.test. 1 2 3 4 99999", longestNegative},
+		{"a.test. 10 CNAME b.test.\ntest. 100 SOA ns.test. admin.test. 1 2 3 4 60", 10 * time.Second},
+	} {
+		m := new(dns.Msg)
+		for line := range strings.Lines(tc.records) {
+			rr, err := dns.NewRR(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rr.Header().Rrtype == dns.TypeSOA {
+				m.Ns = append(m.Ns, rr)
+			} else {
+				m.Answer = append(m.Answer, rr)
+			}
+		}
+		if a, alias := read(m, "a.test.", dns.TypeA); a.ttl != tc.want || alias != "" {
+			t.Errorf("%q: %v, %v, %q; want %v", tc.records, a.ttl, a.err, alias, tc.want)
 		}
 	}
 }
