@@ -295,6 +295,9 @@ func (w *world) User(_ context.Context, name, domain string) (u store.User, err 
 
 func (w *world) Request(tx *transaction.Server)   { w.proxy.Request(tx) }
 func (w *world) Ack(f sip.Flow, ack *sip.Message) { w.proxy.Ack(f, ack) }
+func (w *world) Answer(f sip.Flow, m *sip.Message) *sip.Message {
+	return w.proxy.Answer(f, m)
+}
 
 // bind registers a contact.
 func (w *world) bind(user, contact string, f sip.Flow) {

@@ -353,7 +353,35 @@ func TestOptionsToUs(t *testing.T) {
 				t.Errorf("no %v", id)
 			}
 		}
+		if got := w.proxy.Transactions.Stats().Servers; got != 0 {
+			t.Errorf("it left %d transactions", got)
+		}
+		w.receive(stranger, newRequest("OPTIONS", "sip:example.test", "eve@evil.test", viaStranger))
+		if again := w.next(stranger, "SIP/2.0 200"); again.String() != m.String() {
+			t.Errorf("answered with\n%s\nand then with\n%s", m, again)
+		}
 	})
+}
+
+// What is asked of the proxy, but not as simply, has a transaction.
+func TestOptionsWithTransaction(t *testing.T) {
+	for _, test := range []struct{ name, uri, extra, want string }{
+		{"route", "sip:example.test", "Route: <sip:192.0.2.99;lr>\n", "SIP/2.0 407"},
+		{"extension", "sip:example.test", "Proxy-Require: foo\n", "SIP/2.0 420"},
+		{"sips", "sips:example.test", "", "SIP/2.0 416"},
+		{"user", "sip:nobody@example.test", "", "SIP/2.0 407"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			run(t, func(w *world) {
+				text := newRequest("OPTIONS", test.uri, "eve@example.test", viaStranger)
+				w.receive(stranger, strings.Replace(text, "Max-Forwards", test.extra+"Max-Forwards", 1))
+				w.next(stranger, test.want)
+				if got := w.proxy.Transactions.Stats().Servers; got != 1 {
+					t.Errorf("%d transactions", got)
+				}
+			})
+		})
+	}
 }
 
 // A request that comes back unchanged has looped; one that comes back with another

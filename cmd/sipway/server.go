@@ -49,8 +49,9 @@ type server struct {
 // The server is what the layers meet on: it hears of the transport and hands on to the
 // transactions, whose user it is.
 var (
-	_ transport.Handler = (*server)(nil)
-	_ transaction.User  = (*server)(nil)
+	_ transport.Handler    = (*server)(nil)
+	_ transaction.User     = (*server)(nil)
+	_ transaction.Answerer = (*server)(nil)
 )
 
 // newServer opens the listeners and serves from then on.
@@ -256,6 +257,9 @@ func subscribesTo(m *sip.Message, event string) bool {
 	pkg, _, err := m.Event()
 	return err == nil && strings.EqualFold(pkg, event)
 }
+
+// Answer has the proxy answer what needs no transaction.
+func (s *server) Answer(f sip.Flow, m *sip.Message) *sip.Message { return s.proxy.Answer(f, m) }
 
 func (s *server) Ack(f sip.Flow, ack *sip.Message) { s.proxy.Ack(f, ack) }
 

@@ -33,6 +33,15 @@ type User interface {
 	Ack(f sip.Flow, ack *sip.Message)
 }
 
+// Answerer is a User that answers some requests without a transaction, as a server may that
+// comes to the same answer when the request is repeated (RFC 3261 §8.2.7, §11.2).
+type Answerer interface {
+	// Answer returns the response to a request that belongs to no transaction, made by
+	// Layer.NewResponse, or nil if User.Request is to get the request. It is called as the
+	// methods of User are.
+	Answer(f sip.Flow, m *sip.Message) *sip.Message
+}
+
 // Layer is a transaction layer. It takes what a transport delivers: a message, one that
 // can't be read, and the end of a flow.
 type Layer struct {
@@ -40,6 +49,7 @@ type Layer struct {
 	limit   int64
 	sender  Sender
 	user    User
+	answer  func(sip.Flow, *sip.Message) *sip.Message // of an Answerer, else nil
 
 	elsewhere func(sip.Flow, string, uint16) func(context.Context) (sip.Server, error)
 
@@ -101,6 +111,9 @@ func New(cfg Config, sender Sender, user User) *Layer {
 		flows:   newFlowTable(),
 	}
 	l.answers = newAnswers(periods.timeout, &l.clock, &l.live[servers])
+	if a, ok := user.(Answerer); ok {
+		l.answer = a.Answer
+	}
 	return l
 }
 
@@ -192,6 +205,7 @@ func (l *Layer) receiveRequest(f sip.Flow, m *sip.Message) {
 	case l.answeredBefore(&r):
 	case m.Method() == sip.CANCEL:
 		l.receiveCancel(r)
+	case l.answerStateless(f, m):
 	case l.full():
 		l.refuse(f, m)
 	default:

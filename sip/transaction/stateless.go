@@ -33,6 +33,25 @@ func (l *Layer) refuse(f sip.Flow, m *sip.Message) {
 	l.sendStateless(f, m, resp.Bytes())
 }
 
+// NewResponse makes a response to a request as [Server.NewResponse] does, for an [Answerer].
+func (l *Layer) NewResponse(m *sip.Message, status int, reason string) *sip.Message {
+	return sip.NewResponse(m, status, reason, l.tag(m))
+}
+
+// answerStateless has the user answer a request without a transaction, if it does such.
+func (l *Layer) answerStateless(f sip.Flow, m *sip.Message) bool {
+	if l.answer == nil {
+		return false
+	}
+	resp := l.answer(f, m)
+	if resp == nil {
+		return false
+	}
+	l.sendStateless(f, m, resp.Bytes())
+	resp.Release()
+	return true
+}
+
 // replyStateless answers a request without a transaction (RFC 3261 §8.2.7).
 func (l *Layer) replyStateless(f sip.Flow, m *sip.Message, status int, reason string) {
 	l.sendStateless(f, m, sip.ResponseBytes(m, status, reason, l.tag(m)))
