@@ -18,6 +18,7 @@ import (
 	"github.com/sipway/sipway/bench/floor"
 	"github.com/sipway/sipway/bench/kamailio"
 	"github.com/sipway/sipway/bench/load"
+	"github.com/sipway/sipway/bench/sipgoproxy"
 )
 
 const (
@@ -50,6 +51,9 @@ func start(ctx context.Context, name string, o *options, dir string, need plan) 
 	case "kamailio":
 		p, err = startKamailio(ctx, o, dir, target, need)
 		admin = netip.AddrPort{}
+	case "sipgo":
+		p, err = startChild(ctx, name, dir, childSipgo, target.UDP, target.TCP, target.WS)
+		admin = netip.AddrPort{}
 	case "floor":
 		target.Echo = true
 		p, err = startChild(ctx, name, dir, childEcho, target.UDP, target.TCP, target.WS)
@@ -57,7 +61,7 @@ func start(ctx context.Context, name string, o *options, dir string, need plan) 
 	case plainWS:
 		p, err = startChild(ctx, name, dir, childIdle, target.WS, admin)
 	default:
-		return nil, fmt.Errorf("unknown server %q (sipway, kamailio, floor)", name)
+		return nil, fmt.Errorf("unknown server %q (sipway, kamailio, sipgo, floor)", name)
 	}
 	if err != nil {
 		return nil, err
@@ -161,15 +165,18 @@ func startKamailio(ctx context.Context, o *options, dir string, t load.Target, n
 	return launch("kamailio", dir, exec.CommandContext(ctx, o.kamailio, kamailio.Args(file, dir)...))
 }
 
-// The echo and the plain WebSocket server are this command again, started
-// with one of these words.
+// The servers that are Go packages of the benchmark are this command again,
+// started with one of these words.
 const (
-	plainWS   = "coder-websocket"
-	childEcho = "child-echo"
-	childIdle = "child-idle"
+	plainWS    = "coder-websocket"
+	childEcho  = "child-echo"
+	childIdle  = "child-idle"
+	childSipgo = "child-sipgo"
 )
 
-func isChild(word string) bool { return word == childEcho || word == childIdle }
+func isChild(word string) bool {
+	return word == childEcho || word == childIdle || word == childSipgo
+}
 
 func startChild(ctx context.Context, name, dir, word string, addrs ...netip.AddrPort) (*process, error) {
 	self, err := os.Executable()
@@ -192,10 +199,13 @@ func child(ctx context.Context, args []string) error {
 		io.Copy(io.Discard, os.Stdin)
 		stop()
 	}()
-	if args[0] == childEcho && len(args) == 4 {
+	if (args[0] == childEcho || args[0] == childSipgo) && len(args) == 4 {
 		l, err := floor.Listen(ctx, args[1], args[2], args[3])
 		if err != nil {
 			return err
+		}
+		if args[0] == childSipgo {
+			return sipgoproxy.Serve(ctx, l, sipgoproxy.Config{Domain: domain, Password: password})
 		}
 		return floor.Echo(ctx, l)
 	}
