@@ -77,6 +77,7 @@ func newDeskPhone(t *testing.T, s *server, transport, user string) *deskPhone {
 	srv.OnInvite(p.invited)
 	srv.OnAck(p.acked)
 	srv.OnBye(p.byed)
+	srv.OnNotify(p.notified)
 	srv.OnOptions(func(req *sip.Request, tx sip.ServerTransaction) {
 		tx.Respond(sip.NewResponseFromRequest(req, 200, "OK", nil))
 	})

@@ -1,8 +1,12 @@
 package interop
 
 import (
+	"context"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/emiago/sipgo/sip"
 )
 
 // told waits until the page was told something of its user's registrations in which all of
@@ -61,6 +65,74 @@ func TestWebDialogOutlivesConnection(t *testing.T) {
 			bob.box.await(t, "registered", 0)
 			hold(t, alice, out, bob, in) // a re-INVITE, which JsSIP would not survive if it failed
 			release(t, alice, out, bob, in)
+		})
+	}
+}
+
+// notified takes a NOTIFY of registrations.
+func (p *deskPhone) notified(req *sip.Request, tx sip.ServerTransaction) {
+	tx.Respond(sip.NewResponseFromRequest(req, 200, "OK", nil))
+	state := req.GetHeader("Subscription-State")
+	p.box.post(event{Kind: "reginfo", Cause: state.Value(), Body: string(req.Body())})
+}
+
+// subscribe subscribes to the user's own registrations, or within the dialog of the request
+// and response before.
+func (p *deskPhone) subscribe(t *testing.T, expires int, before *sip.Request, dialog *sip.Response) (*sip.Request, *sip.Response) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	target := p.domain
+	target.User = p.name
+	if dialog != nil {
+		target = dialog.Contact().Address
+	}
+	req := p.request(sip.SUBSCRIBE, target)
+	if dialog != nil {
+		req.AppendHeader(sip.HeaderClone(dialog.From()))
+		req.AppendHeader(sip.HeaderClone(dialog.To()))
+		req.AppendHeader(sip.HeaderClone(dialog.CallID()))
+		req.AppendHeader(&sip.CSeqHeader{SeqNo: before.CSeq().SeqNo + 5, MethodName: sip.SUBSCRIBE})
+	}
+	req.AppendHeader(sip.HeaderClone(&p.dialog.ContactHDR))
+	req.AppendHeader(sip.NewHeader("Event", "reg"))
+	req.AppendHeader(sip.NewHeader("Expires", strconv.Itoa(expires)))
+	res, err := p.client.Do(ctx, req)
+	if err == nil && dialog == nil && res.StatusCode == sip.StatusUnauthorized {
+		res, err = p.client.DoDigestAuth(ctx, req, res, p.credentials())
+	}
+	if err != nil || res.StatusCode != sip.StatusOK {
+		t.Fatalf("SUBSCRIBE: %v %v", res, err)
+	}
+	return req, res
+}
+
+// A desk phone subscribes with its password, refreshes in the dialog and takes it back there.
+func TestDeskPhoneRegistrationEvents(t *testing.T) {
+	for _, transport := range []string{"udp", "tcp"} {
+		t.Run(transport, func(t *testing.T) {
+			s := startServer(t, settings{})
+			watcher, other := newDeskPhone(t, s, transport, "alice"), newDeskPhone(t, s, "udp", "alice")
+			req, res := watcher.subscribe(t, 600, nil, nil)
+			want := func(state string, texts ...string) {
+				t.Helper()
+				e := watcher.box.await(t, "reginfo", 0)
+				for _, text := range texts {
+					if !strings.Contains(e.Body, text) {
+						t.Errorf("no %s in\n%s", text, e.Body)
+					}
+				}
+				if !strings.HasPrefix(e.Cause, state) {
+					t.Errorf("state %s, want %s", e.Cause, state)
+				}
+			}
+			want("active;expires=", `version="0" state="full"`, `state="init"`)
+			other.register(t)
+			want("active;expires=", `version="1" state="partial"`, `event="registered"`)
+			req, res = watcher.subscribe(t, 700, req, res)
+			want("active;expires=", `version="2" state="full"`, `state="active"`)
+			watcher.subscribe(t, 0, req, res)
+			want("terminated;reason=timeout", `version="3" state="full"`)
 		})
 	}
 }
