@@ -69,7 +69,10 @@ func (p *Proxy) toGRUU(c *responseContext) {
 			c.reject(refuse(404, ""))
 		default:
 			c.disposition = readDisposition(r.msg)
-			p.toBindings(bindings, aor, c)
+			p.toBindings(bindings, aor, c, func(bindings []store.Binding) []target {
+				bindings, _ = of(bindings)
+				return p.targetsOf(bindings)
+			})
 		}
 	})
 }
@@ -92,14 +95,14 @@ func (p *Proxy) located(aor string, c *responseContext, then func([]store.Bindin
 }
 
 // toBindings forwards a request to one of an instance's bindings. Where there is none the
-// instance is not here, and no other will do.
-func (p *Proxy) toBindings(bindings []store.Binding, aor string, c *responseContext) {
-	targets := p.targetsOf(bindings)
-	if len(targets) == 0 {
+// instance is not here, and no other will do: pick knows it among the user's bindings, should
+// it come back in a moment.
+func (p *Proxy) toBindings(bindings []store.Binding, aor string, c *responseContext, pick func([]store.Binding) []target) {
+	if targets := p.targetsOf(bindings); len(targets) > 0 {
+		c.forward(targets)
+	} else if !c.parkForOne(aor, pick) {
 		p.nobody(aor, c)
-		return
 	}
-	c.forward(targets)
 }
 
 // rewriteURI puts the instance's contact into the Request-URI of a request whose way is

@@ -74,15 +74,19 @@ func flowTo(b *store.Binding, onward bool) sip.Flow {
 func (p *Proxy) toOwner(c *responseContext) {
 	r := &c.request
 	o, uri := r.next.owner, r.msg.RequestURI()
+	to := func(bindings []store.Binding) []target {
+		b, ok := p.bindingOf(o, bindings)
+		if !ok {
+			return nil
+		}
+		return []target{{uri: uri, hop: hop{flow: flowTo(b, false), registered: true, owner: o}}}
+	}
 	p.bindingsOf(o.aor, func(bindings []store.Binding) {
-		if b, ok := p.bindingOf(o, bindings); ok {
-			c.forward([]target{{uri: uri, hop: hop{flow: flowTo(b, false), registered: true, owner: o}}})
-			return
+		if targets := to(bindings); targets != nil {
+			c.forward(targets)
+		} else if !c.parkForOne(o.aor, to) {
+			c.reject(refuse(480, "")) // which ends no dialog, as 481 would
 		}
-		if c.parkInDialog(o, uri) {
-			return
-		}
-		c.reject(refuse(480, "")) // which ends no dialog, as 481 would
 	})
 }
 

@@ -71,26 +71,27 @@ func (c *responseContext) awaitReturn(wait time.Duration) {
 	})
 }
 
-// parkInDialog has a request within a dialog wait for its client, whose flow broke just
-// now. It is false where nobody is waited for, and nothing was done.
-func (c *responseContext) parkInDialog(o owner, uri string) bool {
+// parkForOne has a request wait for one client of a user, whose flow broke just now: that of
+// a dialog, or the instance of a GRUU. Pick makes the targets of the bindings that are the
+// client's. It is false where nobody is waited for, and nothing was done.
+func (c *responseContext) parkForOne(aor string, pick func([]store.Binding) []target) bool {
 	p := c.proxy
-	if p.Park <= 0 || !p.Locations.Lost(o.aor) || !c.hold() {
+	if p.Park <= 0 || !p.Locations.Lost(aor) || !c.hold() {
 		return false
 	}
 	if c.method == sip.INVITE {
 		c.reply(100, "")
 	}
-	var found atomic.Pointer[store.Binding]
-	p.awaitReturn(o.aor, p.Park, func(bindings []store.Binding) bool {
-		b, ok := p.bindingOf(o, bindings)
-		if ok {
-			found.Store(b)
+	var found atomic.Pointer[[]target]
+	p.awaitReturn(aor, p.Park, func(bindings []store.Binding) bool {
+		targets := pick(bindings)
+		if len(targets) > 0 {
+			found.Store(&targets)
 		}
-		return ok
+		return len(targets) > 0
 	}, func() {
-		if b := found.Load(); b != nil {
-			c.forward([]target{{uri: uri, hop: hop{flow: flowTo(b, false), registered: true, owner: o}}})
+		if targets := found.Load(); targets != nil {
+			c.forward(*targets)
 		}
 		c.release(refuse(480, ""))
 	})

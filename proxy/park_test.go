@@ -345,3 +345,32 @@ func TestParkedInDialog(t *testing.T) {
 		})
 	}
 }
+
+// A call to a GRUU waits for that instance, and for no other.
+func TestParkedForInstance(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		instance string
+		want     string
+		after    time.Duration
+	}{
+		{"the instance", "i", "486", time.Second},
+		{"another one", "j", "480", 2 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			parked(t, func(w *world) {
+				w.lost["bob@example.test"] = true
+				began := time.Now()
+				w.receive(aliceWS, newRequest("INVITE", "sip:bob@example.test;gr=i", alice, viaWS))
+				w.next(aliceWS, "SIP/2.0 100")
+				w.wait(time.Second)
+				w.comeBackAs("bob", newContact, bobNew, test.instance)
+				if test.want == "486" {
+					w.respond(bobNew, w.next(bobNew, "INVITE "+newContact), 486)
+					w.next(bobNew, "ACK")
+				}
+				w.answersAfter(began, test.after, test.want)
+			})
+		})
+	}
+}

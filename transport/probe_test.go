@@ -2,7 +2,9 @@ package transport
 
 import (
 	"bytes"
+	"crypto/tls"
 	"io"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,4 +198,36 @@ func TestProbeNobody(t *testing.T) {
 			t.Error(e.err)
 		}
 	})
+}
+
+// Below TLS it is the same: a pong, or the kernel's word.
+func TestProbeTLS(t *testing.T) {
+	ca := newAuthority(t)
+	l, r := newLayer(t, Config{TLS: ca.serverConfig(t)})
+	phone, err := tls.Dial("tcp", listen(t, l, sip.TLS).String(), ca.clientConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer phone.Close()
+	write(t, phone, request(sip.TLS, 1))
+	first := expectSeq(t, r, 1).flow
+	page := dialWSS(t, listen(t, l, sip.WSS), ca.clientConfig())
+	writeWS(t, page, websocket.MessageText, request(sip.WSS, 2))
+	second := expectSeq(t, r, 2).flow
+	page.CloseRead(t.Context())
+
+	l.Probe(first, patience)
+	l.Probe(second, patience)
+	b := make([]byte, 2)
+	if _, err := io.ReadFull(phone, b); err != nil || string(b) != "\r\n" {
+		t.Fatalf("%q, %v", b, err)
+	}
+	for _, f := range []sip.Flow{first, second} {
+		c := l.flows.get(f.ID)
+		for deadline := time.Now().Add(patience); !c.answered() || f == second && c.rtt.Load() == 0; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatalf("%v did not answer", f)
+			}
+		}
+	}
 }
