@@ -109,10 +109,15 @@ func TestFailover(t *testing.T) {
 
 // crash ends a connection and takes no other one from then on.
 func (w *world) crash(f sip.Flow) {
-	w.mu.Lock()
-	w.refused[f.Remote] = true
-	w.mu.Unlock()
+	w.refuse(f.Remote)
 	w.closeFlow(f)
+}
+
+// refuse has an address take no connections from now on.
+func (w *world) refuse(addr netip.AddrPort) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refused[addr] = true
 }
 
 // A connection that breaks before anything was answered was perhaps one that its server had

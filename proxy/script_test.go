@@ -127,6 +127,8 @@ func (s *script) play(st step) {
 		s.w.wait(d)
 	case fields[0] == "close":
 		s.actor(fields[1]).close()
+	case fields[0] == "refuse":
+		s.w.refuse(s.actor(fields[1]).flow.Remote)
 	case fields[0] == "reconnect":
 		s.actor(fields[1]).reconnect()
 	default:
