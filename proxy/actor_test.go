@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/store"
 )
 
 // actor is a user agent of a script, at the other end of one flow. It does by itself what
@@ -319,12 +320,14 @@ func (a *actor) reconnect() {
 		a.s.w.auth.Bind(a.flow, a.aor, farFuture())
 	}
 	for _, aor := range a.aors {
-		list := a.s.w.bindings[aor]
-		for i := range list {
-			if list[i].Flow == old {
-				list[i].Flow = a.flow
+		a.s.w.rebind(aor, func(list []store.Binding) []store.Binding {
+			for i := range list {
+				if list[i].Flow == old {
+					list[i].Flow = a.flow
+				}
 			}
-		}
+			return list
+		})
 	}
 }
 

@@ -92,11 +92,19 @@ func dropCredentials(r *request, realm string) {
 // ours reports whether a URI is that of a user of ours: of one of our domains, or by one
 // of our addresses or a telephone number, which stand for the first domain.
 func (p *Proxy) ours(u *sip.URI) bool {
-	return u.IsTel() || p.OwnDomain(u.Host) || p.Local(u.Host, u.Port)
+	return u.IsTel() || u.IsSIP() && (p.OwnDomain(u.Host) || p.Local(u.Host, u.Port)) || p.isHelp(u)
+}
+
+// isHelp reports whether a URI is the emergency services' URN, and somebody stands for them.
+func (p *Proxy) isHelp(u *sip.URI) bool {
+	return !u.IsSIP() && len(p.Emergency) > 0 && isSOS(u.String())
 }
 
 // aor is the address-of-record of a user of ours (RFC 3261 §10.3 step 5).
 func (p *Proxy) aor(u *sip.URI) string {
+	if p.isHelp(u) {
+		return p.Emergency[0] + "@" + p.Domains[0]
+	}
 	domain := strings.ToLower(u.Host)
 	if !p.domains[domain] {
 		domain = p.Domains[0]

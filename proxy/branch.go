@@ -64,6 +64,11 @@ func (b *branch) build(flow sip.Flow, sole bool) *sip.Message {
 		b.fail(487)
 		return nil
 	}
+	if !c.carries(flow, &b.target) {
+		c.mu.Unlock()
+		b.lose(480)
+		return nil
+	}
 	breadth := b.breadth
 	r := c.request // the context lets go of it with its last branch
 	c.mu.Unlock()

@@ -28,7 +28,10 @@ type responseContext struct {
 	// §16.5). What is set beside it is so before forward.
 	home        bool
 	inDialog    bool
+	secure      bool // the Request-URI is a sips URI
 	disposition disposition
+	preferences preferences
+	event       string // package of a SUBSCRIBE
 	parking     parking
 	merge       mergeKey // in the proxy's index until the last branch has ended
 	counted     bool     // among the proxy's calls until then
@@ -62,18 +65,25 @@ const (
 
 // forward begins with the request's first targets. It takes ownership of the slice.
 func (c *responseContext) forward(targets []target) {
+	c.secure, c.inDialog = c.request.uri.IsSIPS(), c.request.inDialog
+	suited := c.suit(targets)
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
 		c.reject(refuse(487, ""))
 		return
 	}
+	if len(suited) == 0 && len(targets) > 0 && c.holds == 0 {
+		c.mu.Unlock()
+		c.reject(c.unsuited())
+		return
+	}
+	targets = suited
 	if err := c.allot(len(targets)); err != nil {
 		c.mu.Unlock()
 		c.reject(err)
 		return
 	}
-	c.inDialog = c.request.inDialog
 	c.set.begin(targets, &c.disposition)
 	due := c.due()
 	c.mu.Unlock()
@@ -90,6 +100,7 @@ func (c *responseContext) forward(targets []target) {
 // start at once. It returns how many were new. None are any more once the request has its
 // final response, was cancelled or declined for all, or if it was not for us.
 func (c *responseContext) add(targets ...target) (added int) {
+	targets = c.suit(targets)
 	c.mu.Lock()
 	if c.closed || !c.home {
 		c.mu.Unlock()

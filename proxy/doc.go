@@ -10,6 +10,8 @@
 //	target.go     §16.5  determining request targets
 //	instance.go   RFC 5626 §7, RFC 5627 §6.1  one instance: its flows, GRUUs, its contact
 //	disposition.go  RFC 3841 §9.1  what the caller would like
+//	preference.go RFC 3841 §7.2  whom the caller prefers
+//	suit.go       RFC 5630 §5.3  which targets suit, sips among them
 //	set.go        §16.6, RFC 5393 §5.3  the target set: order, groups, Max-Breadth
 //	forward.go    §16.6  request forwarding
 //	hop.go        §16.6 step 7  the next hop: a flow, or the servers of a URI (RFC 3263)

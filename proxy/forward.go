@@ -24,11 +24,11 @@ func (p *Proxy) forwarded(r *request, to sip.Flow, t *target, breadth int, sole 
 	if breadth > 0 {           // RFC 5393 §5.3.3
 		m.Set(sip.HMaxBreadth, strconv.Itoa(breadth))
 	}
-	if recordRoutes(m.Method()) {
-		m.Prepend(sip.HRecordRoute, p.recordRoute(r, to, &t.hop)) // step 4
-	}
 	if t.path != "" {
 		m.Prepend(sip.HRoute, t.path)
+	}
+	if recordRoutes(m.Method()) {
+		m.Prepend(sip.HRecordRoute, p.recordRoute(r, to, &t.hop, secureWay(m))) // step 4
 	}
 	if err := strictRoute(m); err != nil { // step 6
 		return nil, err
@@ -51,29 +51,49 @@ func recordRoutes(m sip.Method) bool {
 	return true
 }
 
+// secureWay reports whether a request goes to a sips URI, or by one: then the dialog is to
+// stay on secure ways (RFC 3261 §16.6 step 4).
+func secureWay(m *sip.Message) bool {
+	if hasScheme(m.RequestURI(), "sips:") {
+		return true
+	}
+	for a, err := range m.Addresses(sip.HRoute) {
+		return err == nil && hasScheme(a.URI, "sips:")
+	}
+	return false
+}
+
+func hasScheme(uri, scheme string) bool {
+	return len(uri) >= len(scheme) && equalFold(uri[:len(scheme)], scheme)
+}
+
 // recordRoute returns two values, one for either side of the dialog: each side reaches us
 // by its own transport, and the token behind the other's value names the flow to it.
-func (p *Proxy) recordRoute(r *request, to sip.Flow, next *hop) string {
+func (p *Proxy) recordRoute(r *request, to sip.Flow, next *hop, secure bool) string {
 	owner := next.owner
 	if b := next.client; b != nil {
 		owner = p.tokens.owner(b.AOR, clientID(b))
 	}
 	b := make([]byte, 0, 320)
-	b = p.appendRoute(b, route{to, owner})
+	b = p.appendRoute(b, route{to, owner}, secure)
 	b = append(b, ", "...)
-	return string(p.appendRoute(b, route{r.flow, r.owner}))
+	return string(p.appendRoute(b, route{r.flow, r.owner}, secure))
 }
 
-func (p *Proxy) appendRoute(b []byte, rt route) []byte {
+func (p *Proxy) appendRoute(b []byte, rt route, secure bool) []byte {
 	f := rt.flow
 	host, port := p.SentBy(f)
-	b = append(b, "<sip:"...)
+	if secure {
+		b = append(b, "<sips:"...)
+	} else {
+		b = append(b, "<sip:"...)
+	}
 	b = p.tokens.encode(b, rt)
 	b = append(append(b, '@'), host...)
 	if port != 0 {
 		b = strconv.AppendUint(append(b, ':'), uint64(port), 10)
 	}
-	if f.Transport != sip.UDP {
+	if f.Transport != sip.UDP && !(secure && f.Transport == sip.TLS) { // RFC 5630 §5.3
 		b = append(append(b, ";transport="...), f.Transport.Param()...)
 	}
 	return append(b, ";lr>"...)

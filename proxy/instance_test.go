@@ -156,7 +156,7 @@ func TestGRUUOfRebooted(t *testing.T) {
 func TestGRUUInDialog(t *testing.T) {
 	for _, uri := range []string{"sip:temp-i@example.test;gr", "sip:bob@example.test;gr=i"} {
 		run(t, func(w *world) {
-			route := string(w.proxy.appendRoute(nil, route{flow: bobWS}))
+			route := string(w.proxy.appendRoute(nil, route{flow: bobWS}, false))
 			w.bindInstance("bob", "sip:two@b.invalid", bobTab, "i", 2, 0)
 			w.bindInstance("bob", "sip:one@b.invalid", bobWS, "i", 1, 60)
 			w.receive(daveUDP, inDialog("ACK", uri, viaUDP, route))
@@ -168,7 +168,7 @@ func TestGRUUInDialog(t *testing.T) {
 	}
 	// One that has ended meanwhile is left as it is: the route is good still.
 	run(t, func(w *world) {
-		w.receive(daveUDP, inDialog("INFO", "sip:temp-i@example.test;gr", viaUDP, string(w.proxy.appendRoute(nil, route{flow: bobWS}))))
+		w.receive(daveUDP, inDialog("INFO", "sip:temp-i@example.test;gr", viaUDP, string(w.proxy.appendRoute(nil, route{flow: bobWS}, false))))
 		w.respond(bobWS, w.next(bobWS, "INFO sip:temp-i@example.test;gr SIP/2.0"), 200)
 		w.next(daveUDP, "SIP/2.0 200")
 	})
@@ -181,7 +181,7 @@ func TestDialogOutlivesConnection(t *testing.T) {
 		for _, method := range []string{"BYE", "ACK"} {
 			run(t, func(w *world) {
 				to := w.proxy.tokens.owner("bob@example.test", "i")
-				routes := string(w.proxy.appendRoute(nil, route{bobWS, to}))
+				routes := string(w.proxy.appendRoute(nil, route{bobWS, to}, false))
 				w.closeFlow(bobWS)
 				w.bindInstance("bob", "sip:one@b.invalid;transport=ws", bobTab, "i", 1, 0)
 				w.receive(daveUDP, inDialog(method, uri, viaUDP, routes))

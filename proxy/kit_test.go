@@ -269,11 +269,11 @@ func (w *world) Await(aor string, bound func([]store.Binding)) func() {
 }
 
 func (w *world) LookupStore(_ context.Context, aor string) ([]store.Binding, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.broken {
 		return nil, store.ErrUnavailable
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	return w.bindings[aor], nil
 }
 
@@ -302,9 +302,16 @@ func (w *world) Answer(f sip.Flow, m *sip.Message) *sip.Message {
 // bind registers a contact.
 func (w *world) bind(user, contact string, f sip.Flow) {
 	aor := user + "@example.test"
+	w.rebind(aor, func(list []store.Binding) []store.Binding {
+		return append(list, store.Binding{AOR: aor, Contact: contact, Q: 1000, Flow: f})
+	})
+}
+
+// rebind changes a copy of an AOR's bindings: who was given them before keeps what he has.
+func (w *world) rebind(aor string, change func([]store.Binding) []store.Binding) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.bindings[aor] = append(w.bindings[aor], store.Binding{AOR: aor, Contact: contact, Q: 1000, Flow: f})
+	w.bindings[aor] = change(slices.Clone(w.bindings[aor]))
 }
 
 // open adds a connection.

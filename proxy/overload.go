@@ -54,19 +54,21 @@ func (p *Proxy) Priority(m *sip.Message) bool { return m.ToTag() != "" || p.emer
 // emergency reports whether a request is for an emergency service: by its URN (RFC 5031
 // §4.2) or by one of the configured numbers.
 func (p *Proxy) emergency(m *sip.Message) bool {
-	const sos = "urn:service:sos"
 	uri := m.RequestURI()
-	if len(uri) >= len(sos) && equalFold(uri[:len(sos)], sos) {
-		return len(uri) == len(sos) || uri[len(sos)] == '.'
-	}
-	if len(p.numbers) == 0 {
-		return false
+	if isSOS(uri) || len(p.numbers) == 0 {
+		return isSOS(uri)
 	}
 	_, number, _ := strings.Cut(uri, ":")
 	if end := strings.IndexAny(number, "@;?"); end >= 0 {
 		number = number[:end]
 	}
 	return p.numbers[number]
+}
+
+// isSOS reports whether a URI is that of the emergency services, or of one of them.
+func isSOS(uri string) bool {
+	const sos = "urn:service:sos"
+	return len(uri) >= len(sos) && equalFold(uri[:len(sos)], sos) && (len(uri) == len(sos) || uri[len(sos)] == '.')
 }
 
 // admit counts a call that begins, and refuses it where there are too many (RFC 3261

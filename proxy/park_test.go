@@ -320,7 +320,7 @@ func TestParkedInDialog(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			parked(t, func(w *world) {
 				to := w.proxy.tokens.owner("bob@example.test", "i")
-				text := inDialog(test.method, "sip:one@b.invalid;transport=ws", viaWS, string(w.proxy.appendRoute(nil, route{bobWS, to})))
+				text := inDialog(test.method, "sip:one@b.invalid;transport=ws", viaWS, string(w.proxy.appendRoute(nil, route{bobWS, to}, false)))
 				w.breaks(bobWS)
 				began := time.Now()
 				w.receive(aliceWS, text)

@@ -31,6 +31,9 @@ type Config struct {
 	// Key signs flow tokens. It must survive a restart, or dialogs over UDP don't.
 	Key []byte
 
+	// Secure says that there is a listener for TLS or WSS, so that sips URIs can be served.
+	Secure bool
+
 	// TimerC ends an INVITE's branch that rings without end. It must be longer than three
 	// minutes (RFC 3261 §16.6 step 11); 0 means 185 s.
 	TimerC time.Duration
@@ -62,7 +65,7 @@ type Config struct {
 	MaxCalls int
 
 	// Emergency are the numbers of emergency services, whose calls are served when others
-	// are refused.
+	// are refused. The user of ours with the first of them gets what is for urn:service:sos.
 	Emergency []string
 
 	// Recurse says which redirections are followed.

@@ -450,7 +450,7 @@ func TestStoreAsked(t *testing.T) {
 // A dialog whose browser has gone is answered with 480, which does not end a JsSIP call.
 func TestDialogFlowGone(t *testing.T) {
 	run(t, func(w *world) {
-		route := string(w.proxy.appendRoute(nil, route{flow: bobWS})) + ", " + string(w.proxy.appendRoute(nil, route{flow: aliceWS}))
+		route := string(w.proxy.appendRoute(nil, route{flow: bobWS}, false)) + ", " + string(w.proxy.appendRoute(nil, route{flow: aliceWS}, false))
 		w.closeFlow(aliceWS)
 		w.receive(bobWS, inDialog("INFO", "sip:x@a.invalid;transport=ws", viaWS, route))
 		w.next(bobWS, "SIP/2.0 480")
@@ -462,7 +462,7 @@ func TestDialogFlowGone(t *testing.T) {
 // hop that is one gets its own URI there (§16.6 step 6).
 func TestStrictRouters(t *testing.T) {
 	run(t, func(w *world) {
-		own := strings.Trim(string(w.proxy.appendRoute(nil, route{flow: aliceWS})), "<>")
+		own := strings.Trim(string(w.proxy.appendRoute(nil, route{flow: aliceWS}, false)), "<>")
 		text := inDialog("INFO", own, viaUDP, "<sip:x@a.invalid;transport=ws>")
 		w.receive(daveUDP, text)
 		m := w.next(aliceWS, "INFO sip:x@a.invalid;transport=ws SIP/2.0")

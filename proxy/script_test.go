@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/store"
 )
 
 // TestScripts plays the files of testdata: what goes over the wire between named actors and
@@ -165,6 +166,10 @@ func (s *script) setting(key, value string) bool {
 		return err == nil
 	case "recurse":
 		p.Recurse = map[string]Recursion{"own": RecurseOwn, "any": RecurseAny, "never": RecurseNever}[value]
+	case "emergency":
+		p.Emergency, p.numbers = strings.Fields(value), map[string]bool{value: value != ""}
+	case "secure":
+		p.Secure = true
 	case "max_calls":
 		n, err := strconv.Atoi(value)
 		p.MaxCalls = n
@@ -180,7 +185,7 @@ func (s *script) setting(key, value string) bool {
 // register binds an actor's contact to a user of example.test.
 func (s *script) register(user, name string, options []string) {
 	a := s.actor(name)
-	contact, q := a.contact, 1000
+	contact, params, q := a.contact, "", 1000
 	for _, option := range options {
 		key, value, _ := strings.Cut(option, "=")
 		switch key {
@@ -192,15 +197,20 @@ func (s *script) register(user, name string, options []string) {
 			q = int(f * 1000)
 		case "contact":
 			contact = value
+		case "params":
+			params = value
 		default:
 			s.fail("no option %s", option)
 		}
 	}
-	s.w.bind(user, contact, a.flow)
-	list := s.w.bindings[user+"@example.test"]
-	b := &list[len(list)-1]
-	b.Q, b.Key = q, contact
-	a.aors = append(a.aors, b.AOR)
+	aor := user + "@example.test"
+	methods, _ := sip.Params(params).Get("methods")
+	s.w.rebind(aor, func(list []store.Binding) []store.Binding {
+		return append(list, store.Binding{
+			AOR: aor, Key: contact, Contact: contact, Params: params, Methods: methods, Q: q, Flow: a.flow,
+		})
+	})
+	a.aors = append(a.aors, aor)
 }
 
 // collect hands what was sent to its receivers.

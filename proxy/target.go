@@ -19,6 +19,8 @@ type target struct {
 	// next are other flows to the same instance, tried one after the other where this one
 	// fails: never two of them at a time (RFC 5626 §7).
 	next []target
+
+	secure bool // the contact is a sips URI
 }
 
 // findTargets is RFC 3261 §16.5: it determines the target set and has the request
@@ -49,9 +51,11 @@ func (p *Proxy) follow(c *responseContext) {
 		c.forward([]target{{uri: r.msg.RequestURI(), hop: *r.next}})
 	case r.msg.Has(sip.HRoute):
 		nextRoute(c)
+	case !p.ours(&r.uri) && !r.uri.IsSIP():
+		c.reject(refuse(404, "")) // of the services nobody is named who stands for them
 	case !p.ours(&r.uri):
 		c.forward([]target{{uri: r.msg.RequestURI(), hop: hop{uri: r.uri}}})
-	case r.uri.User == "":
+	case r.uri.User == "" && r.uri.IsSIP():
 		c.reject(notAllowed()) // to us, and no user of ours
 	default:
 		c.home = true
@@ -60,6 +64,10 @@ func (p *Proxy) follow(c *responseContext) {
 			return
 		}
 		c.disposition = readDisposition(r.msg)
+		c.preferences = readPreferences(r.msg)
+		if c.method == sip.SUBSCRIBE {
+			c.event, _, _ = r.msg.Event() // without one nothing is implied
+		}
 		p.lookup(p.aor(&r.uri), c)
 	}
 }
@@ -163,7 +171,10 @@ func (p *Proxy) bindingTarget(b *store.Binding) (t target, ok bool) {
 	if err != nil {
 		return t, false
 	}
-	t = target{uri: requestURI(b.Contact, &contact), path: b.Path, rank: rankOf(b.Q), hop: hop{registered: true, client: b}}
+	t = target{
+		uri: requestURI(b.Contact, &contact), path: b.Path, rank: rankOf(b.Q), secure: contact.IsSIPS(),
+		hop: hop{registered: true, client: b},
+	}
 	switch {
 	case b.Flow.Transport.Reliable():
 		if p.Network.Alive(b.Flow) {

@@ -15,10 +15,14 @@ func (p *Proxy) validate(r *request) (err error) {
 	if r.uri, err = r.msg.URI(); err != nil {
 		return refuse(400, "Bad Request-URI")
 	}
-	// Step 2. Without TLS listeners a sips request can't be kept secure to its end
-	// (RFC 5630 §5.2), so that scheme is refused as well.
-	if !equalFold(r.uri.Scheme, "sip") && !r.uri.IsTel() {
+	// Step 2. Without a listener for TLS a sips request can't be kept secure to its end (RFC
+	// 5630 §5.3), so that scheme is refused as well.
+	switch u := &r.uri; {
+	case equalFold(u.Scheme, "sip"), u.IsTel(), isSOS(r.msg.RequestURI()):
+	case !u.IsSIPS() || !p.Secure:
 		return refuse(416, "")
+	case !r.flow.Transport.Secure():
+		return refuse(400, "SIPS over an Insecure Transport")
 	}
 	// Step 3. OPTIONS to ourselves is not forwarded.
 	if hops, ok := r.msg.MaxForwards(); ok && hops == 0 && !(r.msg.Method() == sip.OPTIONS && p.isSelf(&r.uri)) {

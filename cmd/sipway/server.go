@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -64,7 +65,11 @@ func newServer(cfg *config.Config, st store.Store, log *slog.Logger) (*server, e
 	}
 	s.transport = transport.New(transportCfg, s)
 	s.locator = newLocator(cfg, log)
-	s.transactions = transaction.New(transaction.Config{Elsewhere: s.elsewhere}, s.transport, s)
+	s.transactions = transaction.New(transaction.Config{
+		MaxTransactions: cfg.Limits.MaxTransactions,
+		Priority:        func(m *sip.Message) bool { return s.proxy.Priority(m) },
+		Elsewhere:       s.elsewhere,
+	}, s.transport, s)
 	if err := s.wire(st); err != nil {
 		return nil, err
 	}
@@ -147,6 +152,9 @@ func (s *server) wire(st store.Store) error {
 	s.notifier = registrar.NewNotifier(s.registrar, s.transactions, sentBy)
 	s.proxy = proxy.New(proxy.Config{
 		Domains: domains, Key: tokenKey, Park: r.Park, Logger: s.log,
+		NoAnswer: s.cfg.Proxy.NoAnswer, Recurse: recursions[s.cfg.Proxy.Recurse], Late2xx: lates[s.cfg.Proxy.Late2xx],
+		Secure:   slices.ContainsFunc(s.cfg.Listen, func(l config.Listener) bool { return l.Transport.Secure() }),
+		MaxCalls: s.cfg.Limits.MaxCalls, Emergency: texts(s.cfg.Proxy.Emergency),
 		Local:  func(host string, port uint16) bool { return s.addresses.isLocal(host, port) },
 		SentBy: sentBy,
 
@@ -162,6 +170,16 @@ func (s *server) wire(st store.Store) error {
 var keepalives = map[config.NATKeepalive]registrar.Keepalive{
 	config.NATOff: registrar.KeepNothing, config.NATCRLF: registrar.KeepCRLF, config.NATOptions: registrar.KeepOptions,
 }
+
+// What the choices of the configuration mean to the proxy.
+var (
+	recursions = map[config.Recurse]proxy.Recursion{
+		config.RecurseOwn: proxy.RecurseOwn, config.RecurseAny: proxy.RecurseAny, config.RecurseNever: proxy.RecurseNever,
+	}
+	lates = map[config.Late2xx]proxy.Late2xx{
+		config.LateAuto: proxy.LateAuto, config.LateForward: proxy.LateForward, config.LateTerminate: proxy.LateTerminate,
+	}
+)
 
 // texts returns configured values as strings.
 func texts[T ~string](values []T) []string {

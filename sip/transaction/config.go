@@ -37,6 +37,10 @@ type Config struct {
 	// admitted. A transaction over UDP lives for 64*T1, so that the default serves 16,000
 	// new ones a second.
 	MaxTransactions int
+
+	// Priority tells the requests that are served until an eighth more than MaxTransactions
+	// live, when others are refused; nil: those within a dialog. It must not block.
+	Priority func(m *sip.Message) bool
 }
 
 const (

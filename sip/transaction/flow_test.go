@@ -358,6 +358,37 @@ func TestMaxTransactions(t *testing.T) {
 	})
 }
 
+// Requests with priority, by default those within a dialog, are served a little longer.
+func TestPriority(t *testing.T) {
+	for name, priority := range map[string]func(*sip.Message) bool{
+		"in a dialog": nil, "the user's choice": func(m *sip.Message) bool { return m.Method() == sip.INFO },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, Config{MaxTransactions: 8, Priority: priority}, func(r *rig) {
+				for i := range 8 {
+					r.ask(udp, sip.OPTIONS, fmt.Sprintf("z9hG4bK%d", i))
+				}
+				r.taken()
+				r.Receive(udp, newRequest(t, sip.SUBSCRIBE, udp, "z9hG4bKa"))
+				r.want("send 503")
+				if seconds, err := r.sent().m.RetryAfter(); err != nil || seconds != retryOther {
+					t.Errorf("sent %s", r.sent().m)
+				}
+				inDialog := func(branch string) *sip.Message {
+					m := newRequest(t, sip.INFO, udp, branch)
+					m.Set(sip.HTo, "<sip:bob@example.test>;tag=to")
+					return m
+				}
+				r.Receive(udp, inDialog("z9hG4bKb"))
+				r.want("request INFO")
+				r.Receive(udp, inDialog("z9hG4bKc")) // an eighth more, and no more
+				r.want("send 503")
+				r.reply(r.requests[0], 200)
+			})
+		})
+	}
+}
+
 func TestMalformed(t *testing.T) {
 	bad := &sip.Error{Status: 400, Header: "From", Reason: "no address"}
 	whole := func(method sip.Method, f sip.Flow) *sip.Message {

@@ -51,6 +51,7 @@ type Layer struct {
 	user    User
 	answer  func(sip.Flow, *sip.Message) *sip.Message // of an Answerer, else nil
 
+	priority  func(*sip.Message) bool
 	elsewhere func(sip.Flow, string, uint16) func(context.Context) (sip.Server, error)
 
 	clock   clock
@@ -96,12 +97,16 @@ type Stats struct {
 // New returns a layer that sends by sender and serves user.
 func New(cfg Config, sender Sender, user User) *Layer {
 	periods := newPeriods(cfg)
+	if cfg.Priority == nil {
+		cfg.Priority = func(m *sip.Message) bool { return m.ToTag() != "" }
+	}
 	l := &Layer{
 		periods: periods,
 		limit:   int64(cmp.Or(cfg.MaxTransactions, defaultMaxTransactions)),
 		sender:  sender,
 		user:    user,
 
+		priority:  cfg.Priority,
 		elsewhere: cfg.Elsewhere,
 
 		clock:   clock{epoch: time.Now(), lane: lane{wait: periods.timeout}},
@@ -206,7 +211,7 @@ func (l *Layer) receiveRequest(f sip.Flow, m *sip.Message) {
 	case m.Method() == sip.CANCEL:
 		l.receiveCancel(r)
 	case l.answerStateless(f, m):
-	case l.full():
+	case l.full(m):
 		l.refuse(f, m)
 	default:
 		l.open(r)
@@ -255,12 +260,14 @@ func (l *Layer) receiveCancel(r request) {
 	invite.receiveCancel(r.Message)
 }
 
-func (l *Layer) full() bool {
+// full reports whether there is no room for a request. Those with priority have some that
+// others have not: they end or keep what was admitted.
+func (l *Layer) full(m *sip.Message) bool {
 	var n int64
 	for i := range l.live {
 		n += l.live[i].Load()
 	}
-	return n >= l.limit
+	return n >= l.limit && (n >= l.limit+l.limit/8 || !l.priority(m))
 }
 
 // addServer makes the server transaction of a request, unless another goroutine has just

@@ -7,9 +7,13 @@ import (
 	"github.com/sipway/sipway/sip"
 )
 
-// retryAfter is the Retry-After of a 503, in seconds: about the time in which T4 empties
-// the tables of what a burst has left over UDP, and short enough for a phone's user.
-const retryAfter = 5
+// retryCall is the Retry-After of a 503 to an INVITE, in seconds: about the time in which T4
+// empties the tables of what a burst has left over UDP, and short enough for a phone's user.
+// What a program sends waits for retryOther.
+const (
+	retryCall  = 5
+	retryOther = 30
+)
 
 // Malformed takes a message that could not be parsed, as far as it was, which may be nil. A
 // request is answered with the status of err, an [*sip.Error], where that has one, and if it
@@ -29,7 +33,11 @@ func (l *Layer) Malformed(f sip.Flow, m *sip.Message, err error) {
 func (l *Layer) refuse(f sip.Flow, m *sip.Message) {
 	l.refused.Add(1)
 	resp := sip.NewResponse(m, 503, "", l.tag(m))
-	resp.Append(sip.HRetryAfter, strconv.Itoa(retryAfter))
+	after := retryOther
+	if m.Method() == sip.INVITE {
+		after = retryCall
+	}
+	resp.Append(sip.HRetryAfter, strconv.Itoa(after))
 	l.sendStateless(f, m, resp.Bytes())
 }
 

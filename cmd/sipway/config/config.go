@@ -75,7 +75,9 @@ type Auth struct {
 
 // Limits bounds what one peer can cost.
 type Limits struct {
-	MaxMessage Size `yaml:"max_message" doc:"largest SIP message taken; a larger one is answered with 513"`
+	MaxMessage      Size `yaml:"max_message" doc:"largest SIP message taken; a larger one is answered with 513"`
+	MaxCalls        int  `yaml:"max_calls" doc:"most calls being set up at a time; above it a new one is answered with 503, emergency calls later than others"`
+	MaxTransactions int  `yaml:"max_transactions" doc:"most transactions at a time; above it requests outside a dialog are answered with 503, and a little later all"`
 }
 
 // Log says what is logged, and how.
@@ -121,9 +123,16 @@ func Default() *Config {
 			Calls:      AuthFlow,
 			NonceAge:   time.Hour,
 		},
-		Proxy:  Proxy{FailoverAfter: 4 * time.Second, LargeUDP: LargeTCPFirst},
+		Proxy: Proxy{
+			NoAnswer:      20 * time.Second,
+			Recurse:       RecurseOwn,
+			Late2xx:       LateAuto,
+			Emergency:     []Number{"112", "911"},
+			FailoverAfter: 4 * time.Second,
+			LargeUDP:      LargeTCPFirst,
+		},
 		DNS:    DNS{Timeout: time.Second, Stale: time.Hour},
-		Limits: Limits{MaxMessage: 64 << 10},
+		Limits: Limits{MaxMessage: 64 << 10, MaxCalls: 20000, MaxTransactions: 1 << 19},
 		Log:    Log{Level: slog.LevelInfo, Format: LogAuto},
 	}
 }
@@ -215,6 +224,7 @@ func (c *Config) validate(file string) (errs []error) {
 		fail("registrar.max_contacts: expects at least 1")
 	}
 	c.validateRegistrar(fail)
+	c.validateProxy(fail)
 	if len(c.Auth.Algorithms) == 0 {
 		fail("auth.algorithms: at least one is needed")
 	}

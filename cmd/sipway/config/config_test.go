@@ -76,9 +76,9 @@ auth:
   nonce_age: 90s
 trusted: [10.1.0.0/16, "192.0.2.7:5060", 2001:db8::1, "[2001:db8::2]:5070"]
 tls: {cert: a.pem, key: a.key, bundles: [b.pem], client_ca: ca.pem, roots: roots.pem, recheck: 1m}
-proxy: {failover_after: 2s, large_udp: udp}
+proxy: {no_answer: 15s, recurse: any, late_2xx: forward, emergency: ["112", "*110"], failover_after: 2s, large_udp: udp}
 dns: {servers: [192.0.2.53, "[2001:db8::53]:5353"], timeout: 500ms, stale: 0s}
-limits: {max_message: 32KiB}
+limits: {max_message: 32KiB, max_calls: 100, max_transactions: 1000}
 log: {level: debug, format: json}
 `)
 	if err != nil {
@@ -103,12 +103,14 @@ log: {level: debug, format: json}
 		Trusted: []Peer{
 			peer("10.1.0.0/16", 0), peer("192.0.2.7/32", 5060), peer("2001:db8::1/128", 0), peer("2001:db8::2/128", 5070),
 		},
-		TLS:   TLS{"a.pem", "a.key", []string{"b.pem"}, "ca.pem", "roots.pem", time.Minute},
-		Proxy: Proxy{FailoverAfter: 2 * time.Second, LargeUDP: LargeAsIs},
+		TLS: TLS{"a.pem", "a.key", []string{"b.pem"}, "ca.pem", "roots.pem", time.Minute},
+		Proxy: Proxy{
+			15 * time.Second, RecurseAny, LateForward, []Number{"112", "*110"}, 2 * time.Second, LargeAsIs,
+		},
 		DNS: DNS{Timeout: 500 * time.Millisecond, Servers: []Nameserver{
 			{netip.MustParseAddrPort("192.0.2.53:53")}, {netip.MustParseAddrPort("[2001:db8::53]:5353")},
 		}},
-		Limits: Limits{32 << 10},
+		Limits: Limits{32 << 10, 100, 1000},
 		Log:    Log{slog.LevelDebug, LogJSON},
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -221,6 +223,12 @@ func TestErrors(t *testing.T) {
 		{"auth: {algorithms: [MD5, md5]}", "auth.algorithms: MD5 is there twice"},
 		{"auth: {algorithms: []}", "auth.algorithms: at least one is needed"},
 		{"auth: {nonce_age: 1ms}", "auth.nonce_age: expects at least 1s"},
+		{"proxy: {no_answer: 10m}", "proxy.no_answer: expects 0 or 1s to 3m"},
+		{"proxy: {recurse: maybe}", "expects own, any or never"},
+		{"proxy: {late_2xx: drop}", "expects auto, forward or terminate"},
+		{"proxy: {emergency: [police]}", `"police" is not a telephone number`},
+		{"limits: {max_calls: 0}", "limits.max_calls: expects at least 1"},
+		{"limits: {max_transactions: 1}", "limits.max_transactions: expects at least 64"},
 		{"trusted: [10.1.0.1/16]", `trusted: "10.1.0.1/16" has bits set behind its prefix; is 10.1.0.0/16 meant?`},
 		{"trusted: [pbx.test]", "expects an address, address:port or prefix"},
 		{"log: {level: loud}", "sipway.yaml:1: log.level: "},

@@ -12,12 +12,6 @@ var (
 	_ encoding.TextUnmarshaler = (*LargeUDP)(nil)
 )
 
-// Proxy says how requests are forwarded.
-type Proxy struct {
-	FailoverAfter time.Duration `yaml:"failover_after" doc:"how long a server may be silent, or take to accept a connection, before the next one of its name is tried"`
-	LargeUDP      LargeUDP      `yaml:"large_udp" doc:"a request above 1300 bytes to an address over UDP: tcp_first (RFC 3261 §18.1.1; UDP where there is no TCP) or udp"`
-}
-
 // DNS says how names are looked up.
 type DNS struct {
 	Servers []Nameserver  `yaml:"servers" doc:"nameservers, address or address:port; without any those of /etc/resolv.conf"`
