@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/sipway/sipway/sip"
 	"github.com/sipway/sipway/store"
@@ -75,6 +76,28 @@ func (p *Proxy) toGRUU(c *responseContext) {
 			})
 		}
 	})
+}
+
+// foreignGRUU reports whether a user begins a dialog with somebody else's GRUU for contact, to
+// whom the requests of the other side would go (RFC 5627 §6.2).
+func (p *Proxy) foreignGRUU(r *request) bool {
+	if r.aor == "" || !recordRoutes(r.msg.Method()) {
+		return false
+	}
+	value, ok := r.msg.Get(sip.HContact)
+	if !ok || !strings.Contains(value, ";gr") {
+		return false
+	}
+	contact, err := sip.ParseAddress(value)
+	if err != nil {
+		return false
+	}
+	u, err := sip.ParseURI(contact.URI)
+	if err != nil || !p.isGRUU(&u) {
+		return false
+	}
+	aor, _, ok := p.Locations.GRUU(&u)
+	return ok && aor != r.aor
 }
 
 // located calls then with the bindings that the AOR has now, unless the location service

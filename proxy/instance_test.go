@@ -219,3 +219,25 @@ func TestContactWithoutRoute(t *testing.T) {
 		})
 	}
 }
+
+// RFC 5627 §6.2: nobody begins a dialog with another user's GRUU for contact.
+func TestForeignGRUU(t *testing.T) {
+	run(t, func(w *world) {
+		w.bind("bob", "sip:one@b.invalid", bobWS)
+		for contact, refused := range map[string]bool{
+			"<sip:alice@example.test;gr=x>":                      false,
+			"<sip:bob@example.test;gr=i>":                        true,
+			"<sip:temp-i@example.test;gr>":                       true, // bob's
+			"<sip:bob@far.test;gr=i>":                            false,
+			`<sip:bob@example.test>;+sip.instance="<;gr=alice>"`: false,
+		} {
+			w.receive(aliceWS, newRequest("SUBSCRIBE", "sip:bob@example.test", alice, viaWS, "Event: presence", "Contact: "+contact))
+			if refused {
+				w.next(aliceWS, "SIP/2.0 403 Contact Is Another User's GRUU")
+				continue
+			}
+			w.respond(bobWS, w.next(bobWS, "SUBSCRIBE"), 200)
+			w.next(aliceWS, "SIP/2.0 200")
+		}
+	})
+}

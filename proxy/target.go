@@ -31,6 +31,8 @@ func (p *Proxy) findTargets(c *responseContext) {
 		r.owner = p.ownerOf(r)
 	}
 	switch {
+	case p.foreignGRUU(r):
+		c.reject(refuse(403, "Contact Is Another User's GRUU"))
 	case p.isGRUU(&r.uri):
 		p.toGRUU(c)
 	case r.next != nil && r.next.gone && r.next.owner.aor != "":
