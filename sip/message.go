@@ -126,6 +126,12 @@ func (m *Message) MaxForwards() (hops int, ok bool) {
 	return max(int(m.maxForwards), 0), m.maxForwards >= 0
 }
 
+// ContentLength returns the Content-Length, and whether there is one. It is never more than
+// the length of the body that came with it.
+func (m *Message) ContentLength() (n int, ok bool) {
+	return int(max(m.length, 0)), m.length >= 0
+}
+
 // Body returns the body, which must not be modified. It is nil where there is none.
 func (m *Message) Body() []byte { return bytesView(m.body) }
 

@@ -55,6 +55,8 @@ func TestParseRequest(t *testing.T) {
 	equal(t, "CSeq", m.CSeq(), sip.CSeq{Seq: 7, Method: sip.INVITE})
 	hops, ok := m.MaxForwards()
 	equal(t, "Max-Forwards", hops == 70 && ok, true)
+	length, ok := m.ContentLength()
+	equal(t, "Content-Length", length == 5 && ok, true)
 	equal(t, "Body", string(m.Body()), "hello")
 	value, ok := m.GetNamed("x-ODD")
 	equal(t, "X-Odd", value, "kept  as it is")
@@ -195,13 +197,19 @@ Content-Length: 0
 
 func TestParseBody(t *testing.T) {
 	head := strings.Split(basic, "\n\n")[0]
-	for _, test := range []struct{ name, message, body string }{
-		{"cut by Content-Length", strings.Replace(head, "Length: 5", "Length: 2", 1) + "\n\nhello", "he"},
-		{"all that follows", strings.Replace(head, "\nContent-Length: 5", "", 1) + "\n\nhello", "hello"},
-		{"none", strings.Replace(head, "Length: 5", "Length: 000", 1) + "\n\n", ""},
+	for _, test := range []struct {
+		name, message, body string
+		hasLength           bool
+	}{
+		{"cut by Content-Length", strings.Replace(head, "Length: 5", "Length: 2", 1) + "\n\nhello", "he", true},
+		{"all that follows", strings.Replace(head, "\nContent-Length: 5", "", 1) + "\n\nhello", "hello", false},
+		{"none", strings.Replace(head, "Length: 5", "Length: 000", 1) + "\n\n", "", true},
 	} {
 		m := mustParse(t, test.message)
 		equal(t, test.name, string(m.Body()), test.body)
+		length, ok := m.ContentLength()
+		equal(t, test.name+": has a length", ok, test.hasLength)
+		equal(t, test.name+": length", !ok || length == len(test.body), true)
 	}
 	m, err := sip.Parse(append([]byte("\r\n\r\n"), crlf(basic)...))
 	if err != nil {
