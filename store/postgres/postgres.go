@@ -48,7 +48,8 @@ type Config struct {
 	CacheBytes int64
 	// Lanes is how many batches may be under way at a time; 0 means 4.
 	Lanes int
-	// OneByOne has a transaction for each write: what batches are compared with.
+	// OneByOne has a transaction for each write, one after the other: what batches are
+	// compared with.
 	OneByOne bool
 	// Logger hears when the database is lost and found; nil means slog.Default.
 	Logger *slog.Logger

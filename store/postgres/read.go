@@ -10,14 +10,21 @@ import (
 // hedge is how long the database is waited for where what was bound here would do.
 const hedge = 300 * time.Millisecond
 
-// CachedLookup implements [store.Cached]. While the database can't be reached, what was
-// bound here is the best there is.
+// CachedLookup implements [store.Cached]. A binding that has expired in memory may have
+// been refreshed at another node, of which nobody hears: only the database knows then.
+// While it can't be reached, what was bound here is the best there is.
 func (s *Store) CachedLookup(aor string, now time.Time) ([]store.Binding, bool) {
 	bindings, _, known := s.bindings.Get(aor)
+	for i := range bindings {
+		known = known && bindings[i].Live(now)
+	}
 	if !known && s.health.down() != nil {
 		bindings, known = s.held.get(aor)
 	}
-	return s.leases.known().Live(bindings, now), known
+	if !known {
+		return nil, false
+	}
+	return s.leases.known().Live(bindings, now), true
 }
 
 // Lookup implements [store.Locations].
@@ -44,6 +51,7 @@ func (s *Store) Lookup(ctx context.Context, aor string, now time.Time) ([]store.
 		}
 		return nil, unavailable(ctx, err)
 	}
+	set = store.Live(set, now)
 	if s.health.listening.Load() {
 		s.bindings.Fill(store.OwnAOR(aor, set), ticket, set, len(set) > 0)
 	} else {

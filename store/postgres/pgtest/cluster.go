@@ -43,6 +43,8 @@ type Options struct {
 	Dir string
 	// Settings are lines of postgresql.conf.
 	Settings []string
+	// InitArgs are further arguments of initdb.
+	InitArgs []string
 }
 
 // New makes a cluster and starts it.
@@ -52,9 +54,12 @@ func New(ctx context.Context, o Options) (_ *Cluster, err error) {
 		return nil, err
 	}
 	if c.Dir == "" {
-		if c.Dir, err = os.MkdirTemp("", "sipway-postgres-"); err != nil {
-			return nil, err
-		}
+		c.Dir, err = os.MkdirTemp("", "sipway-postgres-")
+	} else {
+		err = os.MkdirAll(c.Dir, 0o700)
+	}
+	if err != nil {
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -64,7 +69,8 @@ func New(ctx context.Context, o Options) (_ *Cluster, err error) {
 	if err := c.own(); err != nil {
 		return nil, err
 	}
-	out, err := c.command(ctx, "initdb", "-D", c.data(), "-U", "sipway", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync").CombinedOutput()
+	args := append([]string{"-D", c.data(), "-U", "sipway", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"}, o.InitArgs...)
+	out, err := c.command(ctx, "initdb", args...).CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
@@ -252,6 +258,31 @@ func (c *Cluster) Pause() error { return signal(c.processes(), syscall.SIGSTOP) 
 // Resume is the end of Pause.
 func (c *Cluster) Resume() error { return signal(c.processes(), syscall.SIGCONT) }
 
+// LimitFileSize makes writes fail that would let a file of the server grow beyond the
+// limit, in the processes that there are and in those that they start.
+func (c *Cluster) LimitFileSize(size uint64) error {
+	var errs []error
+	for _, pid := range c.processes() {
+		// Their own user may do it, even where root may not.
+		cmd := exec.Command("prlimit", fmt.Sprint("--fsize=", size, ":"), "--pid", strconv.Itoa(pid))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.cred}
+		if out, err := cmd.CombinedOutput(); err != nil && !bytes.Contains(out, []byte("No such process")) {
+			errs = append(errs, fmt.Errorf("prlimit: %w: %s", err, out))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Running reports whether the server has not ended.
+func (c *Cluster) Running() bool {
+	select {
+	case <-c.ended:
+		return false
+	default:
+		return true
+	}
+}
+
 func signal(pids []int, sig syscall.Signal) error {
 	var errs []error
 	for _, pid := range pids {
@@ -349,3 +380,7 @@ func (c *Cluster) CPU() time.Duration {
 	}
 	return time.Duration(ticks) * time.Second / perSecond
 }
+
+// Databases returns how many databases NewDatabase has made; their names are test1 and so
+// on.
+func (c *Cluster) Databases() int { return c.made }
