@@ -37,8 +37,10 @@ func TestWebReloadStorm(t *testing.T) {
 				defer again.Stop()
 				for range reloads {
 					<-again.C
-					bob.reload(t)
-					bob.register(t)
+					if err := bob.again(); err != nil {
+						t.Error(err)
+						return
+					}
 				}
 			}()
 			rang, failed := 0, 0
@@ -61,6 +63,27 @@ func TestWebReloadStorm(t *testing.T) {
 			s.awaitContacts(t, "bob", 1, time.Second)
 		})
 	}
+}
+
+// again loads the page anew and registers, off the test's goroutine.
+func (p *page) again() error {
+	_, err := p.browser.do(command{Do: "reload", Page: p.name})
+	if err == nil {
+		_, err = p.browser.do(command{Do: "call", Page: p.name, Method: "register", Args: []any{p.account}})
+	}
+	limit := time.After(patience)
+	for err == nil {
+		_, registered, next := p.box.take(func(e event) bool { return e.Kind == "registered" })
+		if registered {
+			return nil
+		}
+		select {
+		case <-next:
+		case <-limit:
+			err = fmt.Errorf("%s is not registered in %v", p.box.owner, patience)
+		}
+	}
+	return err
 }
 
 // ringsOrFails makes a call, and gives it up when it rings. It reports whether it did; one
@@ -154,6 +177,31 @@ func TestWebTwoTabs(t *testing.T) {
 	if n := s.contacts(t, "bob"); n != 2 {
 		t.Errorf("%d registrations, want 2", n)
 	}
+}
+
+// A page is loaded anew while it rings beside another one: it rings again, and takes the call.
+func TestWebLateFork(t *testing.T) {
+	s := startServer(t, settings{})
+	alice := openPage(t, s, jsSIP, "alice")
+	page, desk := openTab(t, s, jsSIP, "bob", "-page"), openTab(t, s, sipJS, "bob", "-desk")
+	alice.register(t)
+	page.register(t)
+	desk.register(t)
+	call := alice.dial(t, "bob")
+	page.box.await(t, "incoming", 0)
+	desks := desk.box.await(t, "incoming", 0).Call
+
+	page.reload(t)
+	page.register(t)
+	pages := page.box.await(t, "incoming", 0).Call
+	page.answer(t, pages)
+	alice.box.await(t, "established", call)
+	page.box.await(t, "established", pages)
+	if e := desk.box.await(t, "failed", desks); e.Originator != "remote" {
+		t.Errorf("the desk stopped ringing for another reason than CANCEL: %v", e)
+	}
+	talk(t, alice, call, page, pages)
+	release(t, alice, call, page, pages)
 }
 
 // The lid of bob's laptop is closed: its connection is dead, and has no end.
