@@ -33,7 +33,7 @@ func (p *Proxy) Ack(f sip.Flow, ack *sip.Message) {
 			break
 		}
 		p.waiting(func(ctx context.Context) {
-			flow, err := p.connect(ctx, &target)
+			flow, err := p.connect(ctx, r.flow, &target)
 			if err != nil {
 				p.Logger.Debug("ACK dropped", "call-id", ack.CallID(), "error", err)
 				return

@@ -90,7 +90,7 @@ func (f *failover) seek() {
 		}
 		if to.flow.Transport == 0 {
 			ctx, cancel := context.WithTimeout(context.Background(), p.LookupTimeout)
-			to.flow, err = p.dial(ctx, to.server)
+			to.flow, err = p.dial(ctx, c.tx.Flow(), to.server)
 			cancel()
 		}
 		if err == nil {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sipway/sipway/sip"
@@ -45,15 +46,34 @@ type Locator interface {
 	Answered(s sip.Server)
 }
 
+var errInner = errors.New("proxy: address is for this machine or link alone")
+
+// mayReach refuses what leads from outside to this machine itself, its link or a group:
+// whoever may call any address, or have a name point to it, could have us speak to what
+// listens there for no one but its neighbours. A peer that is trusted may be there.
+func (p *Proxy) mayReach(from sip.Flow, s sip.Server) error {
+	to, src := s.Addr.Addr().Unmap(), from.Remote.Addr().Unmap()
+	switch {
+	case to.IsLoopback() && src.IsLoopback(),
+		to.IsLinkLocalUnicast() && (src.IsLinkLocalUnicast() || src.IsLoopback()):
+		return nil
+	case to.IsLoopback(), to.IsLinkLocalUnicast(), to.IsUnspecified(), to.IsMulticast():
+		if !p.Auth.Trusted(sip.Flow{Transport: s.Transport, Remote: s.Addr}) {
+			return errInner
+		}
+	}
+	return nil
+}
+
 // connect finds or opens a flow to the first server of the URI that takes a connection.
-func (p *Proxy) connect(ctx context.Context, u *sip.URI) (sip.Flow, error) {
+func (p *Proxy) connect(ctx context.Context, from sip.Flow, u *sip.URI) (sip.Flow, error) {
 	next := p.Locator.Locate(u)
 	for failed := error(nil); ; {
 		s, err := next(ctx)
 		if err != nil {
 			return sip.Flow{}, firstError(failed, err)
 		}
-		f, err := p.dial(ctx, s)
+		f, err := p.dial(ctx, from, s)
 		if err == nil {
 			return f, nil
 		}
@@ -61,9 +81,13 @@ func (p *Proxy) connect(ctx context.Context, u *sip.URI) (sip.Flow, error) {
 	}
 }
 
-// dial opens a flow to a server, and notes it where that fails. It takes no longer than a
-// server is waited for that does not answer, as there may be another one.
-func (p *Proxy) dial(ctx context.Context, s sip.Server) (sip.Flow, error) {
+// dial opens a flow to a server, for a request that came by another one, and notes it where
+// that fails. It takes no longer than a server is waited for that does not answer, as there
+// may be another one.
+func (p *Proxy) dial(ctx context.Context, from sip.Flow, s sip.Server) (sip.Flow, error) {
+	if err := p.mayReach(from, s); err != nil {
+		return sip.Flow{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.FailoverAfter)
 	defer cancel()
 	f, err := p.Network.Dial(ctx, s)

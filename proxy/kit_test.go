@@ -203,6 +203,7 @@ func (w *world) Flow(id uint64) (sip.Flow, bool) {
 var names = map[string][]string{
 	"pbx.example.net":  {"192.0.2.20", "192.0.2.21"},
 	"pool.example.net": {"192.0.2.20", "192.0.2.21", "192.0.2.22"},
+	"odd.example.net":  {"127.0.0.1", "192.0.2.21"},
 }
 
 func (w *world) Usable(s sip.Server) bool { return w.note("usable", s, 0) }
