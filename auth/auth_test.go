@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -387,7 +388,7 @@ type wire struct {
 }
 
 func (w *wire) Send(_ sip.Flow, b []byte) error {
-	m, err := sip.Parse(b)
+	m, err := sip.Parse(slices.Clone(b))
 	w.sent = append(w.sent, m)
 	return err
 }

@@ -69,15 +69,19 @@ func TestNoProgress(t *testing.T) {
 }
 
 // TestQueueKeepsOrder: what the kernel takes at once and what waits arrives in the order of
-// the sends, whole.
+// the sends, whole, though the sender writes each message where the one before was.
 func TestQueueKeepsOrder(t *testing.T) {
 	const count, size = 100, 50000
 	l, r := newLayer(t, Config{OutQueue: count * size})
 	c := dialStream(t, listen(t, l, sip.TCP))
 	write(t, c, request(sip.TCP, 1))
 	f := expectSeq(t, r, 1).flow
+	b := make([]byte, size)
 	for n := range count {
-		if err := l.Send(f, bytes.Repeat([]byte{byte(n)}, size)); err != nil {
+		for i := range b {
+			b[i] = byte(n)
+		}
+		if err := l.Send(f, b); err != nil {
 			t.Fatal(err)
 		}
 	}

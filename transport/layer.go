@@ -118,8 +118,8 @@ func (l *Layer) Listeners() []Listener {
 	return append([]Listener(nil), l.listeners...)
 }
 
-// Send sends the message b over the flow. It never waits. The bytes must not be modified
-// afterwards. No error means that the message is on its way, not that it arrives.
+// Send sends the message b over the flow. It never waits. Over UDP the bytes must not be
+// modified afterwards; of those that wait for a stream it has a copy. No error means that the message is on its way, not that it arrives.
 //
 // The error wraps [ErrFlowClosed] when there is no such flow any more, and so do all errors
 // that end a flow.

@@ -53,7 +53,9 @@ type clientMachine interface {
 func newClient(l *Layer, f sip.Flow, m *sip.Message, h ClientHandler) *Client {
 	c := &Client{handler: h, branch: strings.Clone(m.Via().Branch), method: intern(m.Method())}
 	c.layer, c.flow = l, f
-	c.last = m.Bytes()
+	if !c.reliable() {
+		c.last = m.Bytes()
+	}
 	if c.method == sip.INVITE {
 		c.request = m
 		c.machine = (*inviteClient)(c)
@@ -83,16 +85,22 @@ func (c *Client) Cancel(reason string) {
 	c.finish(c.machine.cancel())
 }
 
-// start sends the request. The error is that of the transport, and the transaction has
+// start sends the request, m. The error is that of the transport, and the transaction has
 // ended.
-func (c *Client) start() error {
+func (c *Client) start(m *sip.Message) error {
 	c.mu.Lock()
 	c.starting = true
 	do := c.machine.start()
 	c.timers.sync(&c.layer.clock, c)
 	c.mu.Unlock()
 
-	err := c.layer.sender.Send(c.flow, do.send)
+	b := do.send
+	if c.reliable() {
+		room := buffers.Get().(*buffer)
+		defer room.release()
+		b = room.write(m)
+	}
+	err := c.layer.sender.Send(c.flow, b)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()

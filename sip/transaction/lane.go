@@ -36,16 +36,16 @@ func (l *lane) join(c *clock, p *place, owner expirer) {
 		l.head = p
 	}
 	l.tail = p
-	l.run(c)
+	l.run(c, 0)
 }
 
-// run sets the timer for the head, unless it is set already.
-func (l *lane) run(c *clock) {
+// run sets the timer for the head, unless it is set already, and for no sooner than least.
+func (l *lane) run(c *clock, least time.Duration) {
 	if l.running || l.head == nil {
 		return
 	}
 	l.running = true
-	wait := l.head.at - c.now()
+	wait := max(l.head.at-c.now(), least)
 	if l.timer == nil {
 		l.timer = time.AfterFunc(wait, func() { l.expire(c) })
 		return
@@ -76,6 +76,10 @@ func (l *lane) take(p *place) {
 	*p = place{}
 }
 
+// slack is how much later than its time may come what ends soon after another: so the timer
+// does not wake the process for each of them, when calls end every millisecond.
+const slack = 20 * time.Millisecond
+
 // expire tells those whose time has come.
 func (l *lane) expire(c *clock) {
 	for {
@@ -97,6 +101,6 @@ func (l *lane) due(c *clock) expirer {
 		return owner
 	}
 	l.running = false
-	l.run(c)
+	l.run(c, slack)
 	return nil
 }

@@ -12,7 +12,8 @@ import (
 
 // Sender sends messages; it is a transport.
 type Sender interface {
-	// Send sends b on f. It never blocks, and neither side ever modifies b afterwards. An
+	// Send sends b on f. It never blocks. Over an unreliable transport neither side ever
+	// modifies b afterwards, on a stream flow b is the caller's again when Send returns. An
 	// error means that b has not been sent.
 	Send(f sip.Flow, b []byte) error
 
@@ -165,7 +166,7 @@ func (l *Layer) Request(f sip.Flow, m *sip.Message, h ClientHandler) (*Client, e
 	if !l.addClient(c) {
 		return nil, ErrBranch
 	}
-	if err := c.start(); err != nil {
+	if err := c.start(m); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -3,6 +3,7 @@ package transaction
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/sipway/sipway/sip"
@@ -74,7 +75,7 @@ func (s *Server) route(b []byte) (f sip.Flow, now bool) {
 	case s.redial == nil:
 		return s.reply, true
 	case !s.redial.done:
-		s.redial.unsent = append(s.redial.unsent, b)
+		s.redial.unsent = append(s.redial.unsent, slices.Clone(b))
 		return sip.Flow{}, false
 	}
 	return s.redial.flow, true
@@ -93,7 +94,7 @@ func (s *Server) divert(b []byte, cause error) error {
 		s.redial = new(redial)
 		go s.dial(addr)
 	}
-	s.redial.unsent = append(s.redial.unsent, b)
+	s.redial.unsent = append(s.redial.unsent, slices.Clone(b))
 	return nil
 }
 

@@ -135,7 +135,18 @@ func (s *Server) Reply(status int, reason string) error {
 // reached T2, for the transaction itself sends one at that time; and a 408, which ends the
 // transaction without a response.
 func (s *Server) Respond(m *sip.Message) error {
-	return s.respond(m.Status(), m.Bytes(), m.ToTag())
+	if !s.forgets(m.Status()) {
+		return s.respond(m.Status(), m.Bytes(), m.ToTag())
+	}
+	room := buffers.Get().(*buffer)
+	defer room.release()
+	return s.respond(m.Status(), room.write(m), m.ToTag())
+}
+
+// forgets reports whether the machine keeps nothing of a response once it is sent: of a final
+// one over a reliable transport, but for that to an INVITE which is acknowledged to us.
+func (s *Server) forgets(status int) bool {
+	return s.reliable() && status >= 200 && (status < 300 || s.id.method != sip.INVITE)
 }
 
 // respond sends the bytes of a response with this status and To tag.

@@ -1,0 +1,32 @@
+package transaction
+
+import (
+	"sync"
+
+	"github.com/sipway/sipway/sip"
+)
+
+// buffers are for messages that nobody holds once they have been sent: those on a stream flow,
+// which are not retransmitted and of which the [Sender] keeps nothing. They would be the half
+// of the garbage of a call.
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+type buffer struct{ b []byte }
+
+// keptBuffer bounds what a buffer holds on to: a browser's INVITE fits.
+const keptBuffer = 8 << 10
+
+// write writes a message into the buffer, until it is released.
+func (b *buffer) write(m *sip.Message) []byte {
+	if size := m.Size(); cap(b.b) < size {
+		b.b = make([]byte, 0, max(size, keptBuffer))
+	}
+	b.b = m.AppendTo(b.b[:0])
+	return b.b
+}
+
+func (b *buffer) release() {
+	if cap(b.b) <= keptBuffer {
+		buffers.Put(b)
+	}
+}
