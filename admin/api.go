@@ -73,6 +73,7 @@ type Registration struct {
 	Q         float64   `json:"q"`
 	Methods   string    `json:"methods,omitempty"`
 	Instance  string    `json:"instance,omitempty"`
+	PubGRUU   string    `json:"pub_gruu,omitempty"` // public GRUU (RFC 5627)
 	RegID     int       `json:"reg_id,omitempty"`
 	UserAgent string    `json:"user_agent,omitempty"`
 	CallID    string    `json:"call_id"`
@@ -110,8 +111,13 @@ type Removal struct {
 
 // NewRegistration describes a binding.
 func NewRegistration(b *store.Binding, now time.Time) Registration {
+	gruu := ""
+	if b.Instance != "" {
+		gruu = string(b.AppendPublicGRUU(nil))
+	}
 	return Registration{
-		AOR: b.AOR, Key: b.Key, Contact: b.Contact, Params: b.Params, Path: b.Path, Q: float64(b.Q) / 1000,
+		PubGRUU: gruu,
+		AOR:     b.AOR, Key: b.Key, Contact: b.Contact, Params: b.Params, Path: b.Path, Q: float64(b.Q) / 1000,
 		Methods: b.Methods, Instance: b.Instance, RegID: b.RegID, UserAgent: b.UserAgent, CallID: b.CallID, CSeq: b.CSeq,
 		Transport: strings.ToLower(b.Flow.Transport.String()), Remote: b.Flow.Remote.String(), Local: b.Flow.Local.String(),
 		Flow: b.Flow.ID, Node: b.Node,

@@ -78,7 +78,7 @@ func (r *Registrar) gruu(u *sip.URI) (*gruu, bool) {
 // bindings returns those bindings of the AOR that the GRUU leads to.
 func (g *gruu) bindings(all []store.Binding) (kept []store.Binding, valid bool) {
 	for i := range all {
-		if strings.EqualFold(bare(all[i].Instance), g.instance) { // RFC 3261 §19.1.4
+		if strings.EqualFold(all[i].BareInstance(), g.instance) { // RFC 3261 §19.1.4
 			kept = append(kept, all[i])
 		}
 	}
@@ -107,51 +107,20 @@ func (g *gruu) valid(of []store.Binding) bool {
 	return since
 }
 
-// bare returns an instance without its angle brackets.
-func bare(instance string) string {
-	return strings.TrimSuffix(strings.TrimPrefix(instance, "<"), ">")
-}
-
 // appendGRUUs writes the GRUUs of the binding's instance as parameters of its contact
 // (RFC 5627 §5.2).
 func (q *request) appendGRUUs(list []byte, b *store.Binding, all []store.Binding) []byte {
 	list = append(list, `;pub-gruu="`...)
-	list = appendPublicGRUU(list, b)
+	list = b.AppendPublicGRUU(list)
 	list = append(list, `";temp-gruu="`...)
 	list = q.gruus.appendTemporary(list, b, all, q.now)
 	return append(list, '"')
-}
-
-// PublicGRUU returns the public GRUU of a binding with an instance.
-func PublicGRUU(b *store.Binding) string { return string(appendPublicGRUU(nil, b)) }
-
-// appendPublicGRUU writes the AOR with a gr parameter that names the instance (RFC 5627
-// §5.1), so that nothing has to be kept about it and it is valid for as long as the AOR is.
-func appendPublicGRUU(uri []byte, b *store.Binding) []byte {
-	user, domain := splitAOR(b.AOR)
-	uri = appendEscaped(append(uri, "sip:"...), user, "&=+$,;?/")
-	uri = append(append(append(uri, '@'), domain...), ";gr="...)
-	return appendEscaped(uri, bare(b.Instance), "[]/:&+$")
 }
 
 // splitAOR returns the user, who may have any character in his name, and the domain.
 func splitAOR(aor string) (user, domain string) {
 	at := strings.LastIndexByte(aor, '@')
 	return aor[:at], aor[at+1:]
-}
-
-// appendEscaped writes text as a part of a URI in which the characters of also may stand
-// besides the unreserved ones (RFC 3261 §25.1).
-func appendEscaped(b []byte, s, also string) []byte {
-	const hex = "0123456789ABCDEF"
-	for i := range len(s) {
-		if c := s[i]; unreserved(c) || strings.IndexByte(also, c) >= 0 {
-			b = append(b, c)
-		} else {
-			b = append(b, '%', hex[c>>4], hex[c&15])
-		}
-	}
-	return b
 }
 
 // gruuCoder makes and reads temporary GRUUs, which say what they stand for to nobody but us:
@@ -204,7 +173,7 @@ func (c *gruuCoder) appendTemporary(uri []byte, b *store.Binding, all []store.Bi
 	d := c.desks.Get().(*gruuDesk)
 	defer c.desks.Put(d)
 	user, domain := splitAOR(b.AOR)
-	instance := bare(b.Instance)
+	instance := b.BareInstance()
 	t := append(d.token[:0], make([]byte, macLength+saltLength)...)
 	rand.Read(t[macLength:])
 	ms := uint64(now.UnixMilli())

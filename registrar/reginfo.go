@@ -79,7 +79,7 @@ func (r *Registrar) document(aor string, version uint32, bindings []store.Bindin
 	doc := reginfo{
 		GRUUs: "urn:ietf:params:xml:ns:gruuinfo", Version: version, State: "partial",
 		Registration: registration{
-			AOR: string(appendEscaped([]byte("sip:"), user, "&=+$,;?/")) + "@" + domain,
+			AOR: string(sip.AppendEscaped([]byte("sip:"), user, sip.UserChars)) + "@" + domain,
 			ID:  shortID(aor), State: "active",
 		},
 	}
@@ -128,7 +128,7 @@ func (r *Registrar) contact(c *contactChange, now time.Time) contact {
 		}
 	}
 	if b.Instance != "" && r.gruus != nil {
-		e.PubGRUU = &gruuElement{PublicGRUU(b)}
+		e.PubGRUU = &gruuElement{string(b.AppendPublicGRUU(nil))}
 	}
 	return e
 }

@@ -161,6 +161,7 @@ func (a *app) showRegistration(r *admin.Registration, asJSON bool, now time.Time
 		{"registered", age(now.Sub(r.Created)) + " ago, refreshed " + age(now.Sub(r.Updated)) + " ago"},
 		{"user agent", r.UserAgent},
 		{"instance", r.Instance},
+		{"GRUU", r.PubGRUU},
 		{"reg-id", number(r.RegID)},
 		{"methods", r.Methods},
 		{"path", r.Path},
