@@ -45,8 +45,10 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
 		done; done
 
-# Where each RFC rule is obeyed: "RFC nnnn §x.y  file:line".
+# Writes docs/RULES.md, the rules of RFC 3261 §16 with who obeys and who proves them, and
+# prints where each RFC rule is obeyed: "RFC nnnn §x.y  file:line".
 rules:
+	$(GO) run ./docs/rules
 	@git grep -noE 'RFC [0-9]+ §[0-9]+(\.[0-9]+)*' -- '*.go' ':!*_test.go' \
 		| awk -F: '{print $$3 "\t" $$1 ":" $$2}' | sort -t' ' -k2,2n -k3,3V -u
 

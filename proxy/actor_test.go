@@ -216,9 +216,10 @@ func (a *actor) inDialog(method string, headers []string) {
 	if method != "ACK" {
 		d.seq++
 	}
-	m := sip.NewRequest(sip.Method(method), d.target)
+	target, routes, headers := a.wayOf(d, headers)
+	m := sip.NewRequest(sip.Method(method), target)
 	m.SetMaxForwards(70)
-	for _, route := range d.routes {
+	for _, route := range routes {
 		m.Append(sip.HRoute, route)
 	}
 	m.Append(sip.HFrom, d.local)
@@ -228,6 +229,26 @@ func (a *actor) inDialog(method string, headers []string) {
 	m.Append(sip.HContact, "<"+a.contact+">")
 	addHeaders(m, headers)
 	a.transmit(m)
+}
+
+// wayOf returns Request-URI and Routes of a request within a dialog. Of the lines below it,
+// "strict" has it sent as by a strict router (RFC 2543), "alias NAME" calls us so in the
+// Routes.
+func (a *actor) wayOf(d *dialog, lines []string) (target string, routes, headers []string) {
+	target, routes = d.target, slices.Clone(d.routes)
+	for _, line := range lines {
+		if line == "strict" {
+			target = strings.Trim(routes[0], "<>")
+			routes = append(routes[1:], "<"+d.target+">")
+		} else if alias, ok := strings.CutPrefix(line, "alias "); ok {
+			for i := range routes {
+				routes[i] = strings.Replace(routes[i], "@198.51.100.1", "@"+alias, 1)
+			}
+		} else {
+			headers = append(headers, line)
+		}
+	}
+	return target, routes, headers
 }
 
 // transmit sends a request with a Via of its own.

@@ -282,7 +282,8 @@ func (c *responseContext) closeBranch(b *branch) {
 }
 
 // cancelPending forbids further branches and returns the pending ones, which the caller
-// cancels when it has let go of mu. Only an INVITE can be cancelled (RFC 3261 §9.1).
+// cancels when it has let go of mu (RFC 3261 §16.7 step 10). Only an INVITE can be cancelled
+// (RFC 3261 §9.1).
 func (c *responseContext) cancelPending(reason string) (pending []*transaction.Client) {
 	c.closed = true
 	if c.method != sip.INVITE {
@@ -353,7 +354,7 @@ func (c *responseContext) abandon(reason string) {
 }
 
 // respond passes a response upstream (RFC 3261 §16.7 step 9). Where it can't be sent any
-// more it is dropped (§16.9).
+// more it is dropped (RFC 3261 §16.9).
 func (c *responseContext) respond(m *sip.Message) {
 	c.tally(m.Status())
 	if err := c.tx.Respond(m); err != nil {

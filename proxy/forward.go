@@ -21,7 +21,7 @@ func (p *Proxy) forwarded(r *request, to sip.Flow, t *target, breadth int, sole 
 		hops = 71
 	}
 	m.SetMaxForwards(hops - 1) // step 3
-	if breadth > 0 {           // RFC 5393 §5.3.3
+	if breadth > 0 {           // step 5, RFC 5393 §5.3.3
 		m.Set(sip.HMaxBreadth, strconv.Itoa(breadth))
 	}
 	if t.path != "" {
@@ -68,7 +68,8 @@ func hasScheme(uri, scheme string) bool {
 }
 
 // recordRoute returns two values, one for either side of the dialog: each side reaches us
-// by its own transport, and the token behind the other's value names the flow to it.
+// by its own transport, and the token behind the other's value names the flow to it. So
+// nothing need be rewritten in the response (RFC 3261 §16.7 step 8).
 func (p *Proxy) recordRoute(r *request, to sip.Flow, next *hop, secure bool) string {
 	owner := next.owner
 	if b := next.client; b != nil {

@@ -271,7 +271,7 @@ func TestTimerC(t *testing.T) {
 	})
 }
 
-// What is answered without being forwarded.
+// What is answered without being forwarded (RFC 3261 §16.3 step 1 to begin with).
 func TestRefused(t *testing.T) {
 	for name, tc := range map[string]struct {
 		flow sip.Flow
@@ -385,7 +385,7 @@ func TestOptionsWithTransaction(t *testing.T) {
 }
 
 // A request that comes back unchanged has looped; one that comes back with another
-// Request-URI is a spiral (RFC 5393 §4.2.2).
+// Request-URI is a spiral (RFC 5393 §4.2.2, RFC 3261 §16.3 step 4).
 func TestLoop(t *testing.T) {
 	run(t, func(w *world) {
 		w.bind("dave", "sip:dave@192.0.2.7:5060", daveUDP)
@@ -407,7 +407,7 @@ func TestLoop(t *testing.T) {
 }
 
 // Without a connection to a phone that has an address one is opened; a host with two
-// addresses is tried at both.
+// addresses is tried at both (RFC 3261 §16.6 step 7).
 func TestConnect(t *testing.T) {
 	run(t, func(w *world) {
 		w.bind("carol", "sip:carol@192.0.2.30:5070;transport=tcp", carolTCP)
@@ -478,6 +478,27 @@ func TestStrictRouters(t *testing.T) {
 			t.Errorf("Routes %q", routes)
 		}
 	})
+}
+
+// A browser may leave out the Content-Length, a stream needs it (RFC 3261 §16.6 step 9).
+func TestContentLength(t *testing.T) {
+	for _, tc := range []struct {
+		contact string
+		to      sip.Flow
+		want    bool
+	}{{"sip:c@127.0.0.1:4004;transport=tcp", carolTCP, true}, {"sip:c@c.invalid;transport=ws", bobWS, false}} {
+		run(t, func(w *world) {
+			w.bind("carol", tc.contact, tc.to)
+			text := newRequest("MESSAGE", "sip:carol@example.test", alice, viaWS)
+			w.receive(aliceWS, strings.Replace(text, "Content-Length: 0\n", "", 1))
+			m := w.next(tc.to, "MESSAGE")
+			if m.Has(sip.HContentLength) != tc.want {
+				t.Errorf("to %v:\n%s", tc.to, m)
+			}
+			w.respond(tc.to, m, 200)
+			w.next(aliceWS, "SIP/2.0 200")
+		})
+	}
 }
 
 // A token names the flow and its owner, and nothing else is accepted for it.

@@ -7,7 +7,7 @@ import (
 	"github.com/sipway/sipway/sip"
 )
 
-// preprocess is RFC 3261 §16.4. It takes our own Routes off; what the last of them says
+// preprocess is RFC 3261 §16.4, and with strictRoute what RFC 3261 §16.12 sums up. It takes our own Routes off; what the last of them says
 // becomes r.next.
 func (p *Proxy) preprocess(r *request) error {
 	if _, ok := p.ownRoute(&r.uri); ok && r.msg.Has(sip.HRoute) {

@@ -8,9 +8,9 @@ import (
 	"github.com/sipway/sipway/sip"
 )
 
-// targetSet is the target set of RFC 3261 §16.5 as far as it has not been tried: §16.6 has it
-// tried in groups, one after the other. A group is made of the targets of one rank, which all
-// ring at once. Guarded by the context's mu.
+// targetSet is the target set of RFC 3261 §16.5 as far as it has not been tried. It is tried
+// in groups, one after the other (RFC 3261 §16.6). A group is made of the targets of one
+// rank, which all ring at once. Guarded by the context's mu.
 type targetSet struct {
 	waiting []target // highest rank first, then in the order of their arrival
 	rank    int      // of the present group
