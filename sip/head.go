@@ -49,7 +49,7 @@ func plainLines(lines []line, n int, s string, i int) (int, int) {
 		}
 		tail := word32(s, end-1) // the last character, CR, LF and the first of the next line
 		last, behind := byte(tail), byte(tail>>24)
-		if uint16(tail>>8) != crlf || behind == ' ' || behind == '\t' || last <= ' ' || s[value] <= ' ' {
+		if uint16(tail>>8) != crlf || behind == ' ' || behind == '\t' || last <= ' ' {
 			break
 		}
 		l := &lines[n]

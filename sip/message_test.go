@@ -147,6 +147,8 @@ func TestParseErrors(t *testing.T) {
 		{"Content-Length", replace("Length: 5", "Length: 5x"), 400, "Content-Length", "5x", false},
 		{"Content-Length negative", replace("Length: 5", "Length: -5"), 400, "Content-Length", "-5", false},
 		{"Content-Length too great", replace("Length: 5", "Length: 6"), 400, "Content-Length", "6\r\n\r\nhello", false},
+		{"first of two, a value", strings.Replace(replace(`"Alice"`, `"Alice`), "X-Odd", "X Odd", 1), 400, "From", `"Alice`, false},
+		{"first of two, a line", strings.Replace(replace("From:", "From: <sip:a>\nFrom:"), "c1@192.0.2.5", "", 1), 400, "From", `From: "Alice`, false},
 		{"too many lines", replace("X-Odd", strings.Repeat("X-Y: z\n", sip.MaxHeaderLines)+"X-Odd"), 513, "", "", false},
 	}
 	for _, test := range tests {

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,18 +14,46 @@ func FuzzPlain(f *testing.F) {
 	for _, raw := range corpus(f, "*") {
 		f.Add(raw)
 	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		eachLine(string(raw), func(s string, i int, general line, next int) {
-			var plain [1]line
-			n, end := plainLines(plain[:], 0, s, i)
-			if n > 0 && (plain[0] != general || end != next) {
-				t.Fatalf("%q is %+v and ends at %d, want %+v and %d", s[i:end], plain[0], end, general, next)
-			}
-			value := s[general.value:general.valueEnd]
-			agreeVia(t, value)
-			agreeAddress(t, value)
-		})
+	for _, line := range nearlyPlain {
+		f.Add([]byte("OPTIONS sip:a SIP/2.0\r\n" + line + "\r\nVia: SIP/2.0/UDP a\r\n\r\n"))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) { agree(t, string(raw)) })
+}
+
+// TestPlainCut: the short ways do not look at what is behind the end of a message.
+func TestPlainCut(t *testing.T) {
+	for _, raw := range corpus(t, "messages") {
+		for n := range raw[:bytes.Index(raw, []byte("\r\n\r\n"))+4] {
+			agree(t, string(raw)[:n])
+		}
+	}
+}
+
+// agree reads every line of a message by both ways.
+func agree(t *testing.T, message string) {
+	eachLine(message, func(s string, i int, general line, next int) {
+		var plain [1]line
+		n, end := plainLines(plain[:], 0, s, i)
+		if n > 0 && (plain[0] != general || end != next) {
+			t.Fatalf("%q at %d is %+v and ends at %d, want %+v and %d", s, i, plain[0], end, general, next)
+		}
+		value := s[general.value:general.valueEnd]
+		agreeVia(t, value)
+		agreeAddress(t, value)
 	})
+}
+
+// nearlyPlain has lines that the short ways could take for what they are not.
+var nearlyPlain = []string{
+	"Via\x00: SIP/2.0/UDP a",
+	"Content-ent-Type: of the first and the last letters of Content-Type",
+	"Subject:", "Subject: ", "Subject:\t", "Subject: \t a", "Subject: a ", "Subject: a\tb", "Subject: \x7f", "Subject: \xff~\xff\x7f",
+	"Subject: a\r\n b", "Subject : a", ": a", "a",
+	`From: "a\" <sip:b>" <sip:c>;tag=1`, `From: "a\" <sip:b>`, `From: "a" "b" <sip:c>`, "From: a b <sip:c>", "From: < sip:c>", "From: <>", "From: <sip:c>;tag=",
+	"Via: SIP/2.0/UDP " + strings.Repeat("a", maxHost+1),
+	"Via: SIP/2.0/UDP a:0", "Via: SIP/2.0/UDP a:65536", "Via: SIP/2.0/UDP a:", "Via: SIP/2.0/UDP ", "Via: SIP/2.0/ a",
+	"Via: SIP/2.0/UDP a ;branch=b", "Via: SIP/2.0/UDP a;branch=b , SIP/2.0/UDP c", "Via: SIP/2.0/UDP a;branch=", "Via: SIP/2.0/UDP a;branch=[b]",
+	"Via: SIP/2.0/UDP a;rport=5", "Via: SIP/2.0/UDP a;rport=x", "Via: SIP/2.0/UDP a;rports", "Via: SIP/2.0/UDP a;rport, b", "Via: SIP/2.0/UDP a,b",
 }
 
 // eachLine calls f for every header line of a message, with what oddLine reads and the index
