@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/sipway/sipway/sip"
@@ -55,12 +56,18 @@ type Config struct {
 	// for servers that ask for one. Neither is modified. TLS 1.2 is the least.
 	TLS, DialTLS *tls.Config
 
-	// HandshakeTimeout is how long a TLS handshake may take. Default 10 s.
+	// HandshakeTimeout is how long a TLS handshake, or a front end's header, may take.
+	// Default 10 s.
 	HandshakeTimeout time.Duration
 
-	// MaxHandshakes bounds the TLS handshakes under way that others began. What is above is
+	// MaxHandshakes bounds those of them under way that others began. What is above is
 	// closed as soon as it is accepted. Default 1024.
 	MaxHandshakes int
+
+	// Proxies are the front ends whose word on where a connection comes from is taken: by
+	// the PROXY protocol on listeners that expect it, by X-Forwarded-For in a WebSocket
+	// handshake. Default none.
+	Proxies []netip.Prefix
 
 	// MaxConnections bounds the open stream connections, accepted and dialled. What is
 	// above is closed as soon as it is accepted. Default 0: no bound but the system's.

@@ -26,6 +26,8 @@ var (
 	ErrUnsupported = errors.New("transport: cannot dial over this transport")
 	// ErrNoCertificate: TLS and WSS need one to listen.
 	ErrNoCertificate = errors.New("transport: no certificate to listen with")
+	// ErrPreamble: a connection to a listener for front ends did not begin as theirs do.
+	ErrPreamble = errors.New("transport: no PROXY protocol")
 	// ErrTooMany: as many connections are open, or handshakes under way, as may be.
 	ErrTooMany = errors.New("transport: too many connections")
 	// ErrShutdown: the layer is closed or closing.

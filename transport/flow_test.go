@@ -255,7 +255,7 @@ func TestDialSelf(t *testing.T) {
 		loopback = "127.0.0.1:0"
 	}
 	l, r := newLayer(t, Config{})
-	at, err := l.Listen(sip.TCP, loopback, "")
+	at, err := l.Listen(sip.TCP, loopback, Binding{})
 	if err != nil {
 		t.Fatal(err)
 	}

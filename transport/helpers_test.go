@@ -126,7 +126,7 @@ func newLayer(t testing.TB, cfg Config) (*Layer, *recorder) {
 
 func listen(t testing.TB, l *Layer, tr sip.Transport) netip.AddrPort {
 	t.Helper()
-	at, err := l.Listen(tr, "127.0.0.1:0", "/")
+	at, err := l.Listen(tr, "127.0.0.1:0", Binding{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,18 +255,11 @@ func memAddr(port uint16) net.Addr {
 func listenMem(t testing.TB, l *Layer, tr sip.Transport) *memListener {
 	t.Helper()
 	m := newMemListener()
-	ln := &streamListener{m, l, tr}
-	at := addrPort(m.Addr())
-	var err error
-	switch tr {
-	case sip.WS:
-		err = l.serveWS(ln, nil, at, "/")
-	case sip.TLS:
-		err = l.serveTLS(ln, withTLSDefaults(l.cfg.TLS), at)
-	default:
-		err = l.serveTCP(ln, at)
+	ln := &streamListener{Listener: m, layer: l, transport: tr}
+	if tr.Secure() {
+		ln.tls = withTLSDefaults(l.cfg.TLS)
 	}
-	if err != nil {
+	if err := ln.serve(addrPort(m.Addr())); err != nil {
 		t.Fatal(err)
 	}
 	return m

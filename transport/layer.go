@@ -74,21 +74,22 @@ func New(cfg Config, h Handler) *Layer {
 // Handle sets the handler. It must be called before Listen and Dial.
 func (l *Layer) Handle(h Handler) { l.handler = h }
 
+// Binding says what a listener is for, besides its address.
+type Binding struct {
+	Path    string // of the WebSocket resource; "" means "/"
+	Proxied bool   // connections begin with the header of the PROXY protocol; not over UDP
+}
+
 // Listen listens on addr, "host:port", where port 0 means any free one, and returns the
-// address it has got. An empty host means all addresses of IPv4 and IPv6. The path is that
-// of the WebSocket resource, and ignored by other transports; "" means "/".
-func (l *Layer) Listen(t sip.Transport, addr, path string) (netip.AddrPort, error) {
+// address it has got. An empty host means all addresses of IPv4 and IPv6.
+func (l *Layer) Listen(t sip.Transport, addr string, b Binding) (netip.AddrPort, error) {
 	var at netip.AddrPort
 	var err error
-	switch t {
-	case sip.UDP:
+	switch {
+	case t == sip.UDP && !b.Proxied:
 		at, err = l.listenUDP(addr)
-	case sip.TCP:
-		at, err = l.listenTCP(addr)
-	case sip.TLS:
-		at, err = l.listenTLS(addr)
-	case sip.WS, sip.WSS:
-		at, err = l.listenWS(t, addr, path)
+	case t.Reliable() && t <= sip.WSS:
+		at, err = l.listenStream(t, addr, b)
 	default:
 		err = ErrUnsupported
 	}

@@ -150,7 +150,7 @@ func idleServer() {
 	} else {
 		h := &deepEcho{}
 		h.layer = New(Config{Logger: slog.New(slog.DiscardHandler)}, h)
-		addr, err := h.layer.Listen(sip.WS, "127.0.0.1:0", "/")
+		addr, err := h.layer.Listen(sip.WS, "127.0.0.1:0", Binding{})
 		if err != nil {
 			panic(err)
 		}

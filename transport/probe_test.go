@@ -123,7 +123,7 @@ func TestInfo(t *testing.T) {
 	writeWS(t, c, websocket.MessageText, request(sip.WS, 1))
 	f := expectSeq(t, r, 1).flow
 	info, ok := l.Info(f.ID)
-	if !ok || info.Opened.Before(before) || info.LastHeard.Before(info.Opened) || info.LastHeard.After(time.Now()) {
+	if !ok || info.Opened.Before(before) || info.LastHeard.Before(before) || info.LastHeard.After(time.Now()) {
 		t.Errorf("%+v, %v", info, ok)
 	}
 	if hasDescriptors && (info.RTT <= 0 || info.RTT > time.Second) {

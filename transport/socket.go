@@ -27,7 +27,8 @@ type socket struct {
 	net.Conn
 	raw     syscall.RawConn // nil: no descriptor to try without blocking, as in a net.Pipe
 	cfg     *Config
-	release func() // called once, when the connection is closed
+	release func()   // called once, when the connection is closed
+	client  net.Addr // of whom a front end passes on, nil where there is none between us
 
 	heard   atomic.Bool  // since it was last cleared, bytes have come
 	heardAt atomic.Int64 // when they last came, or the socket was made, by the layer's clock
@@ -52,6 +53,14 @@ func newSocket(c net.Conn, cfg *Config, release func()) *socket {
 		}
 	}
 	return s
+}
+
+// RemoteAddr is the client's address, also behind a front end that told it.
+func (s *socket) RemoteAddr() net.Addr {
+	if s.client != nil {
+		return s.client
+	}
+	return s.Conn.RemoteAddr()
 }
 
 // wait returns when there is something to read, or an error. A goroutine that waits here

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -66,27 +67,34 @@ func (c *connection) takeFrames(framer *sip.Framer) (complete bool, err error) {
 	}
 }
 
-func (l *Layer) listenTCP(addr string) (netip.AddrPort, error) {
-	ln, err := l.listenStream(sip.TCP, addr)
-	if err != nil {
+// listenStream listens for connections.
+func (l *Layer) listenStream(t sip.Transport, addr string, b Binding) (netip.AddrPort, error) {
+	ln := &streamListener{layer: l, transport: t, Binding: b}
+	if t.Secure() {
+		var err error
+		if ln.tls, err = l.serverTLS(t); err != nil {
+			return netip.AddrPort{}, err
+		}
+	}
+	lc := net.ListenConfig{Control: streamOptions, KeepAliveConfig: keepAlive}
+	var err error
+	if ln.Listener, err = lc.Listen(l.ctx, network("tcp", addr), addr); err != nil {
 		return netip.AddrPort{}, err
 	}
 	at := addrPort(ln.Addr())
-	return at, l.serveTCP(ln, at)
+	return at, ln.serve(at)
 }
 
-func (l *Layer) serveTCP(ln *streamListener, at netip.AddrPort) error {
-	if err := l.listening(sip.TCP, at, ln); err != nil {
+// serve begins to accept.
+func (ln *streamListener) serve(at netip.AddrPort) error {
+	if ln.transport.WebSocket() {
+		return ln.serveWS(at)
+	}
+	if err := ln.layer.listening(ln.transport, at, ln.Listener); err != nil {
 		return err
 	}
-	l.start(func() {
-		for {
-			sock, err := ln.accept()
-			if err != nil {
-				return
-			}
-			l.newConnection(sip.TCP, sock, sock).start()
-		}
+	ln.layer.start(func() {
+		ln.acceptAll(func(sock *socket, st stream) { ln.layer.newConnection(ln.transport, sock, st).start() })
 	})
 	return nil
 }
@@ -94,17 +102,26 @@ func (l *Layer) serveTCP(ln *streamListener, at netip.AddrPort) error {
 // streamListener accepts connections whose bottom is a [socket].
 type streamListener struct {
 	net.Listener
+	Binding
 	layer     *Layer
 	transport sip.Transport
+	tls       *tls.Config // nil for none
 }
 
-func (l *Layer) listenStream(t sip.Transport, addr string) (*streamListener, error) {
-	lc := net.ListenConfig{Control: streamOptions, KeepAliveConfig: keepAlive}
-	ln, err := lc.Listen(l.ctx, network("tcp", addr), addr)
-	if err != nil {
-		return nil, err
+// acceptAll calls then with every connection, once it is ready to be read, until the
+// listener is closed.
+func (ln *streamListener) acceptAll(then func(*socket, stream)) {
+	for {
+		sock, err := ln.accept()
+		if err != nil {
+			return
+		}
+		if ln.tls == nil && !ln.Proxied {
+			then(sock, sock)
+			continue
+		}
+		ln.layer.prepare(ln, sock, then)
 	}
-	return &streamListener{ln, l, t}, nil
 }
 
 // keepAlive lets the kernel find a dead peer within a minute.
@@ -114,9 +131,6 @@ var keepAlive = net.KeepAliveConfig{
 	Interval: 10 * time.Second,
 	Count:    3,
 }
-
-// Accept is for net/http.
-func (ln *streamListener) Accept() (net.Conn, error) { return ln.accept() }
 
 // accept returns the next connection. An error means that the listener is closed: a lack of
 // descriptors passes, and until then there is nothing to do but wait.

@@ -3,8 +3,8 @@ package transport
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/sipway/sipway/sip"
@@ -35,41 +35,13 @@ func withTLSDefaults(cfg *tls.Config) *tls.Config {
 	return cfg
 }
 
-func (l *Layer) listenTLS(addr string) (netip.AddrPort, error) {
-	cfg, err := l.serverTLS(sip.TLS)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	ln, err := l.listenStream(sip.TLS, addr)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	at := addrPort(ln.Addr())
-	return at, l.serveTLS(ln, cfg, at)
-}
-
-func (l *Layer) serveTLS(ln *streamListener, cfg *tls.Config, at netip.AddrPort) error {
-	if err := l.listening(sip.TLS, at, ln); err != nil {
-		return err
-	}
-	l.start(func() {
-		for {
-			sock, err := ln.accept()
-			if err != nil {
-				return
-			}
-			l.shakeHands(sip.TLS, sock, cfg, func(st *tlsStream) { l.newConnection(sip.TLS, sock, st).start() })
-		}
-	})
-	return nil
-}
-
-// shakeHands does the server's side of a handshake on a goroutine of its own and then calls
-// then with the open stream. As many may be under way at a time as Config says: a handshake
-// holds some 30 KB and costs a signature, and nobody who started one is known.
-func (l *Layer) shakeHands(t sip.Transport, sock *socket, cfg *tls.Config, then func(*tlsStream)) {
+// prepare reads what a new connection begins with, on a goroutine of its own: the header of a
+// front end, a TLS handshake. Then it calls then. As many may be under way at a time as
+// Config says: a handshake holds some 30 KB and costs a signature, and nobody who began one
+// is known.
+func (l *Layer) prepare(ln *streamListener, sock *socket, then func(*socket, stream)) {
 	refuse := func(err error) {
-		l.flows.shard(0).tally[t].refused.Add(1)
+		l.flows.shard(0).tally[ln.transport].refused.Add(1)
 		sock.abort(err)
 	}
 	if l.handshakes.Add(1) > int64(l.cfg.MaxHandshakes) {
@@ -78,14 +50,14 @@ func (l *Layer) shakeHands(t sip.Transport, sock *socket, cfg *tls.Config, then 
 		return
 	}
 	started := l.start(func() {
-		st, err := l.handshake(sock, tls.Server, cfg, l.ctx)
+		st, err := l.begin(ln, sock)
 		l.handshakes.Add(-1)
 		if err != nil {
-			l.cfg.Logger.Debug("TLS handshake failed", "remote", sock.RemoteAddr().String(), "err", err)
+			l.cfg.Logger.Debug("connection refused", "listener", ln.Addr().String(), "remote", sock.RemoteAddr().String(), "err", err)
 			refuse(err)
 			return
 		}
-		then(st)
+		then(sock, st)
 	})
 	if !started {
 		l.handshakes.Add(-1)
@@ -93,56 +65,34 @@ func (l *Layer) shakeHands(t sip.Transport, sock *socket, cfg *tls.Config, then 
 	}
 }
 
-// handshake does either side's part of a handshake.
-func (l *Layer) handshake(sock *socket, side func(net.Conn, *tls.Config) *tls.Conn, cfg *tls.Config, ctx context.Context) (*tlsStream, error) {
+// begin returns the stream on an accepted socket.
+func (l *Layer) begin(ln *streamListener, sock *socket) (stream, error) {
 	if err := sock.SetReadDeadline(time.Now().Add(l.cfg.HandshakeTimeout)); err != nil {
 		return nil, err
 	}
-	st := newTLSStream(sock, side, cfg)
-	if err := st.HandshakeContext(ctx); err != nil {
-		return nil, err
+	if ln.Proxied {
+		if err := l.readPreamble(sock); err != nil {
+			return nil, err
+		}
 	}
-	st.wire.handshaking = false
+	st := stream(sock)
+	if ln.tls != nil {
+		var err error
+		if st, err = l.handshake(l.ctx, sock, tls.Server, ln.tls); err != nil {
+			return nil, err
+		}
+	}
 	return st, sock.SetReadDeadline(time.Time{})
 }
 
-// tlsListener does the handshakes of a listener for net/http, which then has to do with a
-// plain net.Conn.
-type tlsListener struct {
-	*streamListener
-	cfg  *tls.Config
-	open chan *tlsStream
-}
-
-func newTLSListener(ln *streamListener, cfg *tls.Config) *tlsListener {
-	return &tlsListener{ln, cfg, make(chan *tlsStream)}
-}
-
-// accept begins a handshake for every connection, until the listener is closed.
-func (ln *tlsListener) accept() {
-	for {
-		sock, err := ln.streamListener.accept()
-		if err != nil {
-			return
-		}
-		ln.layer.shakeHands(ln.transport, sock, ln.cfg, func(st *tlsStream) {
-			select {
-			case ln.open <- st:
-			case <-ln.layer.ctx.Done():
-				sock.abort(ErrShutdown)
-			}
-		})
+// handshake does either side's part of a handshake.
+func (l *Layer) handshake(ctx context.Context, sock *socket, side func(net.Conn, *tls.Config) *tls.Conn, cfg *tls.Config) (*tlsStream, error) {
+	st := newTLSStream(sock, side, cfg)
+	if err := st.HandshakeContext(ctx); err != nil {
+		return nil, fmt.Errorf("TLS handshake: %w", err)
 	}
-}
-
-// Accept is for net/http.
-func (ln *tlsListener) Accept() (net.Conn, error) {
-	select {
-	case st := <-ln.open:
-		return st, nil
-	case <-ln.layer.ctx.Done():
-		return nil, net.ErrClosed
-	}
+	st.wire.handshaking = false
+	return st, nil
 }
 
 // Secured is what is known of the peer of a connection over TLS or WSS.

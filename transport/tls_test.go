@@ -305,7 +305,7 @@ func TestTLSClientCertificate(t *testing.T) {
 func TestTLSListenNeedsCertificate(t *testing.T) {
 	l, _ := newLayer(t, Config{})
 	for _, tr := range []sip.Transport{sip.TLS, sip.WSS} {
-		if _, err := l.Listen(tr, "127.0.0.1:0", ""); !errors.Is(err, ErrNoCertificate) {
+		if _, err := l.Listen(tr, "127.0.0.1:0", Binding{}); !errors.Is(err, ErrNoCertificate) {
 			t.Errorf("%v: %v", tr, err)
 		}
 	}

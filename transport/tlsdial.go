@@ -28,7 +28,7 @@ func (l *Layer) secure(ctx context.Context, sock *socket, to sip.Server) (*tlsSt
 	cfg.VerifyConnection = func(state tls.ConnectionState) error {
 		return verifyServer(state.PeerCertificates, cfg.RootCAs, name)
 	}
-	return l.handshake(sock, tls.Client, cfg, ctx)
+	return l.handshake(ctx, sock, tls.Client, cfg)
 }
 
 // verifyServer is RFC 5922 §7.3: the certificate must be valid, and one of its identities

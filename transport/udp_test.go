@@ -35,7 +35,7 @@ func TestUDPRequestAndResponse(t *testing.T) {
 		}
 		t.Run(test.listen+" "+test.dial, func(t *testing.T) {
 			l, r := newLayer(t, Config{})
-			at, err := l.Listen(sip.UDP, test.listen, "")
+			at, err := l.Listen(sip.UDP, test.listen, Binding{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,7 +65,7 @@ func TestUDPAddressTaken(t *testing.T) {
 	l, _ := newLayer(t, Config{})
 	at := listen(t, l, sip.UDP)
 	other, _ := newLayer(t, Config{})
-	if _, err := other.Listen(sip.UDP, at.String(), ""); err == nil {
+	if _, err := other.Listen(sip.UDP, at.String(), Binding{}); err == nil {
 		t.Error("two layers share an address")
 	}
 }

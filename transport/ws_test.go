@@ -251,7 +251,7 @@ func TestWSShutdown(t *testing.T) {
 	if _, err := net.Dial("tcp", at.String()); err == nil {
 		t.Error("still listening")
 	}
-	if _, err := l.Listen(sip.WS, "127.0.0.1:0", ""); !errors.Is(err, ErrShutdown) {
+	if _, err := l.Listen(sip.WS, "127.0.0.1:0", Binding{}); !errors.Is(err, ErrShutdown) {
 		t.Errorf("Listen: %v", err)
 	}
 }

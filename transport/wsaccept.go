@@ -2,7 +2,8 @@ package transport
 
 import (
 	"bufio"
-	"crypto/tls"
+	"cmp"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -33,45 +34,48 @@ type wsServer struct {
 	path      string
 }
 
-// listenWS listens for WebSockets, with TLS below them for WSS.
-func (l *Layer) listenWS(t sip.Transport, addr, path string) (netip.AddrPort, error) {
-	var cfg *tls.Config
-	if t == sip.WSS {
-		var err error
-		if cfg, err = l.serverTLS(t); err != nil {
-			return netip.AddrPort{}, err
-		}
-	}
-	ln, err := l.listenStream(t, addr)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	at := addrPort(ln.Addr())
-	return at, l.serveWS(ln, cfg, at, path)
-}
-
-func (l *Layer) serveWS(ln *streamListener, cfg *tls.Config, at netip.AddrPort, path string) error {
-	if path == "" {
-		path = "/"
-	}
+// serveWS gives the connections of a listener to net/http, once they are ready.
+func (ln *streamListener) serveWS(at netip.AddrPort) error {
+	l := ln.layer
 	server := &http.Server{
-		Handler:           &wsServer{l, ln.transport, path},
+		Handler:           &wsServer{l, ln.transport, cmp.Or(ln.Path, "/")},
 		ReadHeaderTimeout: handshakeTimeout,
 		IdleTimeout:       handshakeTimeout,
 		MaxHeaderBytes:    maxHandshake,
 		ErrorLog:          slog.NewLogLogger(l.cfg.Logger.Handler(), slog.LevelDebug),
 	}
-	if err := l.listening(ln.transport, at, closers{ln, server}); err != nil {
+	if err := l.listening(ln.transport, at, closers{ln.Listener, server}); err != nil {
 		return err
 	}
-	if cfg == nil {
-		l.start(func() { server.Serve(ln) }) // returns when the listener is closed
-		return nil
-	}
-	secured := newTLSListener(ln, cfg)
-	l.start(secured.accept)
-	l.start(func() { server.Serve(secured) })
+	ready := &readyListener{ln.Listener, l.ctx, make(chan stream)}
+	l.start(func() {
+		ln.acceptAll(func(sock *socket, st stream) {
+			select {
+			case ready.streams <- st:
+			case <-l.ctx.Done():
+				sock.abort(ErrShutdown)
+			}
+		})
+	})
+	l.start(func() { server.Serve(ready) }) // returns when the layer is closed
 	return nil
+}
+
+// readyListener gives net/http the connections whose beginning was read already.
+type readyListener struct {
+	net.Listener
+	ctx     context.Context // of the layer
+	streams chan stream
+}
+
+// Accept is for net/http.
+func (r *readyListener) Accept() (net.Conn, error) {
+	select {
+	case st := <-r.streams:
+		return st, nil
+	case <-r.ctx.Done():
+		return nil, net.ErrClosed
+	}
 }
 
 // closers are closed together.
@@ -114,6 +118,9 @@ func (s *wsServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.layer.cfg.Logger.Debug("websocket handshake failed", "remote", r.RemoteAddr, "err", err)
 		return
+	}
+	if client, ok := s.layer.forwardedFor(r, addrPort(h.ws.RemoteAddr())); ok {
+		h.ws.bottom().client = net.TCPAddrFromAddrPort(client)
 	}
 	h.ws.open(s.layer, s.transport, conn)
 }

@@ -92,7 +92,7 @@ func (s *server) transportConfig() (transport.Config, error) {
 		go store.Watch(s.run, cfg.TLS.Recheck, s.log)
 	}
 	return transport.Config{
-		TLS: listen, DialTLS: dial,
+		TLS: listen, DialTLS: dial, Proxies: prefixes(cfg.Proxies),
 		MaxMessage:   int(cfg.Limits.MaxMessage),
 		PingInterval: cmp.Or(cfg.Transport.PingInterval, -1), // none; its zero is the default
 		PingTimeout:  cfg.Transport.PingTimeout,
@@ -198,7 +198,7 @@ func (s *server) listen() error {
 		close(s.opening)
 	}()
 	for _, l := range s.cfg.Listen {
-		addr, err := s.transport.Listen(l.Transport, l.Addr, l.Path)
+		addr, err := s.transport.Listen(l.Transport, l.Addr, transport.Binding{Path: l.Path, Proxied: l.Proxied})
 		if err != nil {
 			return listenError(l, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net/netip"
 
 	"github.com/sipway/sipway/cmd/sipway/config"
 	"github.com/sipway/sipway/transport/certs"
@@ -42,6 +43,15 @@ func tlsConfigs(cfg *config.TLS) (listen, dial *tls.Config, store *certs.Store, 
 		return store.Get(&tls.ClientHelloInfo{SupportedVersions: []uint16{tls.VersionTLS13}})
 	}
 	return listen, dial, store, nil
+}
+
+// prefixes are the networks of a configured list.
+func prefixes(list []config.Network) []netip.Prefix {
+	all := make([]netip.Prefix, len(list))
+	for i, n := range list {
+		all[i] = n.Prefix
+	}
+	return all
 }
 
 // pool reads the authorities of a configured file, nil for none.

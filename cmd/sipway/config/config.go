@@ -26,6 +26,7 @@ type Config struct {
 	StoreCache Size       `yaml:"store_cache" doc:"memory for registrations and users in front of a database"`
 	Admin      string     `yaml:"admin" doc:"address of the admin listener, HOST:PORT on loopback or unix:PATH; empty for none"`
 	UsersFile  string     `yaml:"users_file" doc:"CSV file of user,domain,password lines, loaded at start"`
+	Proxies    []Network  `yaml:"proxies" doc:"load balancers and web servers in front of us, address or prefix: theirs is the PROXY protocol on listeners with ?proxy=1, and X-Forwarded-For counts from them alone"`
 	TLS        TLS        `yaml:"tls"`
 	Transport  Transport  `yaml:"transport"`
 	Registrar  Registrar  `yaml:"registrar"`
@@ -240,7 +241,7 @@ func (c *Config) validate(file string) (errs []error) {
 		fail("limits.max_message: expects 4KiB to 16MiB")
 	}
 	c.validateNetwork(fail)
-	c.validateTLS(fail)
+	c.validateListeners(fail)
 	return errs
 }
 

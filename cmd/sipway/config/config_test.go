@@ -47,9 +47,9 @@ func TestLoadEverything(t *testing.T) {
 domains: [Example.TEST, localhost]
 listen:
   - udp://0.0.0.0:5060   # comments are fine
-  - tcp://[::1]
+  - tcp://[::1]?proxy=1
   - ws://0.0.0.0:8080
-  - WS://0.0.0.0:8081/sip
+  - WS://0.0.0.0:8081/sip?proxy=1
 advertise: sip.example.test
 store: "memory:"
 store_cache: 1GiB
@@ -75,6 +75,7 @@ auth:
   calls: always
   nonce_age: 90s
 trusted: [10.1.0.0/16, "192.0.2.7:5060", 2001:db8::1, "[2001:db8::2]:5070"]
+proxies: [127.0.0.1, 10.0.0.0/8]
 tls: {cert: a.pem, key: a.key, bundles: [b.pem], client_ca: ca.pem, roots: roots.pem, recheck: 1m}
 proxy: {no_answer: 15s, recurse: any, late_2xx: forward, emergency: ["112", "*110"], failover_after: 2s, large_udp: udp}
 dns: {servers: [192.0.2.53, "[2001:db8::53]:5353"], timeout: 500ms, stale: 0s}
@@ -87,8 +88,8 @@ log: {level: debug, format: json}
 	want := &Config{
 		Domains: []Domain{"example.test", "localhost"},
 		Listen: []Listener{
-			{sip.UDP, "0.0.0.0:5060", ""}, {sip.TCP, "[::1]:5060", ""},
-			{sip.WS, "0.0.0.0:8080", "/"}, {sip.WS, "0.0.0.0:8081", "/sip"},
+			{sip.UDP, "0.0.0.0:5060", "", false}, {sip.TCP, "[::1]:5060", "", true},
+			{sip.WS, "0.0.0.0:8080", "/", false}, {sip.WS, "0.0.0.0:8081", "/sip", true},
 		},
 		Advertise: "sip.example.test", Store: "memory:", StoreCache: 1 << 30, Admin: "[::1]:9000", UsersFile: "users.csv",
 		Transport: Transport{PingInterval: 20 * time.Second, PingTimeout: 5 * time.Second, ProbeTimeout: time.Second},
@@ -103,7 +104,8 @@ log: {level: debug, format: json}
 		Trusted: []Peer{
 			peer("10.1.0.0/16", 0), peer("192.0.2.7/32", 5060), peer("2001:db8::1/128", 0), peer("2001:db8::2/128", 5070),
 		},
-		TLS: TLS{"a.pem", "a.key", []string{"b.pem"}, "ca.pem", "roots.pem", time.Minute},
+		Proxies: []Network{{netip.MustParsePrefix("127.0.0.1/32")}, {netip.MustParsePrefix("10.0.0.0/8")}},
+		TLS:     TLS{"a.pem", "a.key", []string{"b.pem"}, "ca.pem", "roots.pem", time.Minute},
 		Proxy: Proxy{
 			15 * time.Second, RecurseAny, LateForward, []Number{"112", "*110"}, 2 * time.Second, LargeAsIs,
 		},
@@ -174,6 +176,8 @@ func TestErrors(t *testing.T) {
 		{"something_else: 1", "sipway.yaml:1: something_else: unknown key"},
 		{"media: {}", "sipway.yaml:1: media: is not in this version"},
 		{"tls: {cert: x}", "tls: cert and key are needed together"},
+		{"proxies: [10.0.0.1/8]", `sipway.yaml:1: proxies: "10.0.0.1/8" has bits set behind its prefix; is 10.0.0.0/8 meant?`},
+		{"proxies: [balancer]", "expects an address or a prefix such as 10.1.0.0/16"},
 		{"tls: {recheck: 1ms}", "tls.recheck: expects at least 1s, not 1ms"},
 		{"store: a\nadmin: b\nstore: c", "sipway.yaml:3: store: is on line 1 already"},
 		{"domains: a.test", `sipway.yaml:1: domains: expects a list such as [a, b], not "a.test"`},
@@ -214,7 +218,9 @@ func TestErrors(t *testing.T) {
 		{"listen: [udp://0.0.0.0:99999]", "port 99999 is not in 0-65535"},
 		{"listen: [udp://0.0.0.0/x]", "udp has no path"},
 		{"listen: [udp://a@0.0.0.0]", "nothing but host, port and path"},
-		{"listen: ['tcp://0.0.0.0?proxy=1']", "not in this version"},
+		{"listen: ['tcp://0.0.0.0?proxy=2']", "the only option behind ? is proxy=1"},
+		{"listen: ['udp://0.0.0.0?proxy=1']", "the PROXY protocol is for connections"},
+		{"listen: ['tcp://0.0.0.0?proxy=1']", "listen: tcp://0.0.0.0:5060?proxy=1 expects the PROXY protocol, and nobody is let speak it: name the load balancers in proxies"},
 		{"listen: []", "listen: at least one listener is needed"},
 		{"listen: [udp://0.0.0.0, udp://0.0.0.0:5060]", "listen: udp://0.0.0.0:5060 is there twice"},
 		{"auth: {mode: basic}", `sipway.yaml:1: auth.mode: expects digest or none, not "basic"`},

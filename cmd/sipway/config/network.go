@@ -9,6 +9,7 @@ import (
 
 var (
 	_ encoding.TextUnmarshaler = (*Nameserver)(nil)
+	_ encoding.TextUnmarshaler = (*Network)(nil)
 	_ encoding.TextUnmarshaler = (*LargeUDP)(nil)
 )
 
@@ -29,6 +30,32 @@ func (c *Config) validateNetwork(fail func(format string, args ...any)) {
 	if d := c.DNS.Stale; d < 0 || d > 7*24*time.Hour {
 		fail("dns.stale: expects 0s to 168h")
 	}
+}
+
+// Network is an address or a prefix.
+type Network struct{ netip.Prefix }
+
+// MarshalText returns the network as it is read.
+func (n Network) MarshalText() ([]byte, error) {
+	if n.IsSingleIP() {
+		return []byte(n.Addr().String()), nil
+	}
+	return []byte(n.String()), nil
+}
+
+// UnmarshalText reads an address or a prefix.
+func (n *Network) UnmarshalText(text []byte) (err error) {
+	if addr, err := netip.ParseAddr(string(text)); err == nil {
+		n.Prefix = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen())
+		return nil
+	}
+	if n.Prefix, err = netip.ParsePrefix(string(text)); err != nil {
+		return fmt.Errorf("%q: expects an address or a prefix such as 10.1.0.0/16", text)
+	}
+	if n.Prefix != n.Masked() {
+		return fmt.Errorf("%q has bits set behind its prefix; is %s meant?", text, n.Masked())
+	}
+	return nil
 }
 
 // Nameserver is the address of a nameserver.

@@ -18,10 +18,14 @@ type TLS struct {
 // Enabled reports whether there is a certificate to listen with.
 func (t *TLS) Enabled() bool { return t.Cert != "" || len(t.Bundles) > 0 }
 
-func (c *Config) validateTLS(fail func(format string, args ...any)) {
+func (c *Config) validateListeners(fail func(format string, args ...any)) {
 	t := &c.TLS
 	if (t.Cert == "") != (t.Key == "") {
 		fail("tls: cert and key are needed together")
+	}
+	proxied := slices.IndexFunc(c.Listen, func(l Listener) bool { return l.Proxied })
+	if proxied >= 0 && len(c.Proxies) == 0 {
+		fail("listen: %s expects the PROXY protocol, and nobody is let speak it: name the load balancers in proxies", c.Listen[proxied])
 	}
 	if t.Recheck < time.Second {
 		fail("tls.recheck: expects at least 1s, not %v", t.Recheck)

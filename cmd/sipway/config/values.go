@@ -47,11 +47,16 @@ type Listener struct {
 	Transport sip.Transport
 	Addr      string // host:port
 	Path      string // of WebSocket requests, "/" or longer; else ""
+	Proxied   bool   // connections begin with the header of the PROXY protocol
 }
 
 // String returns the listener's URL.
 func (l Listener) String() string {
-	return strings.ToLower(l.Transport.String()) + "://" + l.Addr + l.Path
+	text := strings.ToLower(l.Transport.String()) + "://" + l.Addr + l.Path
+	if l.Proxied {
+		text += "?proxy=1"
+	}
+	return text
 }
 
 // MarshalText returns the listener's URL.
@@ -67,8 +72,10 @@ func (l *Listener) UnmarshalText(text []byte) error {
 	switch {
 	case !ok:
 		return fmt.Errorf("%q: unknown transport %s, expects udp, tcp, tls, ws or wss", text, u.Scheme)
-	case u.RawQuery != "":
-		return fmt.Errorf("%q: options behind ? are not in this version", text)
+	case u.RawQuery != "" && u.RawQuery != "proxy=0" && u.RawQuery != "proxy=1":
+		return fmt.Errorf("%q: the only option behind ? is proxy=1", text)
+	case u.RawQuery == "proxy=1" && t == sip.UDP:
+		return fmt.Errorf("%q: the PROXY protocol is for connections, and udp has none", text)
 	case u.User != nil || u.Fragment != "":
 		return fmt.Errorf("%q: expects nothing but host, port and path", text)
 	case !t.WebSocket() && u.Path != "":
@@ -83,7 +90,7 @@ func (l *Listener) UnmarshalText(text []byte) error {
 	} else {
 		port = strconv.FormatUint(n, 10)
 	}
-	*l = Listener{Transport: t, Addr: net.JoinHostPort(u.Hostname(), port), Path: u.Path}
+	*l = Listener{Transport: t, Addr: net.JoinHostPort(u.Hostname(), port), Path: u.Path, Proxied: u.RawQuery == "proxy=1"}
 	if t.WebSocket() && l.Path == "" {
 		l.Path = "/"
 	}
