@@ -31,9 +31,10 @@ const maxFailed = 1 << 14
 func failedOf(b *store.Binding) failedFlow { return failedFlow{b.AOR, b.Key, b.CallID, b.CSeq} }
 
 // FlowFailed hears that whoever has the binding's flow has none any more. The binding is not
-// found by Lookup until its client registers anew.
+// found by Lookup until its client registers anew. Of a flow that ends here nobody else knows
+// better: then the client itself has answered so.
 func (r *Registrar) FlowFailed(b *store.Binding) {
-	if !r.failed.add(b) {
+	if b.Path == "" && b.Node == r.cfg.Node || !r.failed.add(b) {
 		return
 	}
 	r.cfg.Logger.Info("flow failed", "aor", b.AOR, "contact", b.Contact, "path", b.Path)

@@ -41,6 +41,10 @@ func TestFlowFailed(t *testing.T) {
 		want("sip:a@one.invalid", "sip:a@two.invalid")
 		s.reg.FlowFailed(&bindings[0]) // late news of the flow before
 		want("sip:a@one.invalid", "sip:a@two.invalid")
+		s.send(udpFlow, regText("Call-ID: direct", "Contact: <sip:d@h>"))
+		bindings, _ = s.reg.Lookup(alice)
+		s.reg.FlowFailed(&bindings[2]) // it said so itself
+		want("sip:a@one.invalid", "sip:a@two.invalid", "sip:d@h")
 		<-time.After(time.Hour)
 		if n := len(s.reg.failed.set); n != 0 {
 			t.Errorf("%d failed flows are kept after their expiry", n)
