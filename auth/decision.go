@@ -81,5 +81,7 @@ func Reject(tx *transaction.Server, d Decision) error {
 	if d.RetryAfter > 0 {
 		m.Append(sip.HRetryAfter, strconv.Itoa(d.RetryAfter))
 	}
-	return tx.Respond(m)
+	err := tx.Respond(m)
+	m.Release()
+	return err
 }

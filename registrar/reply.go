@@ -77,6 +77,7 @@ func (q *request) refuse(r *refusal) {
 		m.Append(r.header, r.value)
 	}
 	q.sent(q.tx.Respond(m))
+	m.Release()
 }
 
 // failed answers what the store did not do.
@@ -118,6 +119,7 @@ func (q *request) ok(bindings []store.Binding) {
 	m.Append(sip.HSupported, supported)
 	m.Append(sip.HDate, q.date.at(q.now))
 	q.sent(q.tx.Respond(m))
+	m.Release()
 }
 
 // contacts writes the bindings as values of one Contact line. Each has its URI and

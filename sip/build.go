@@ -21,15 +21,12 @@ func NewResponse(req *Message, status int, reason, toTag string) *Message {
 	if reason == "" {
 		reason = ReasonPhrase(status)
 	}
-	m := &Message{
-		src:  req.src,
-		edit: append(make([]byte, 0, len(req.edit)+replyRoom), req.edit...),
-
-		status: int16(status), reason: reason,
-		via: req.via, from: req.from, to: req.to, fromTag: req.fromTag, toTag: req.toTag,
-		callID: req.callID, cseq: req.cseq, maxForwards: -1,
-	}
-	m.lines = m.inline[:0]
+	m := messages.Get().(*Message)
+	m.reset(req.src)
+	m.edit = append(make([]byte, 0, len(req.edit)+replyRoom), req.edit...)
+	m.status, m.reason, m.length = int16(status), reason, 0
+	m.via, m.from, m.to, m.fromTag, m.toTag = req.via, req.from, req.to, req.fromTag, req.toTag
+	m.callID, m.cseq = req.callID, req.cseq
 	for l := range req.answered(status) {
 		m.seen |= 1 << l.id
 		own := *l
