@@ -29,32 +29,39 @@ const (
 	blockSize = 16 << 10
 )
 
-// answerShard is a queue of records in blocks, the oldest at first.
+// answerShard is a queue of records in blocks, the oldest at first, and a hash table of them.
+//
+// A record's place is the number of its block and where it is there. As places only grow, a
+// chain of the table ends where it comes to a record that has been let go, and nothing is to
+// be done to a chain for that.
 type answerShard struct {
 	mu      sync.Mutex
-	places  map[uint64]uint64 // from a request's hash to its record's place
-	blocks  [][]byte          // filled up to their lengths; never written to again
-	oldest  uint64            // the number of blocks[0]
-	first   int               // in blocks[0]
+	buckets []uint64 // the place of each chain's newest, 0 for none; a power of two of them
+	n       int      // records
+	blocks  [][]byte // filled up to their lengths
+	oldest  uint64   // the number of blocks[0]; from 1
+	first   int      // where the oldest record is in it
 	timer   *time.Timer
 	running bool
 }
 
-// A record is its end on the layer's clock, the request's hash, the lengths of key and
-// response, the flow of the response, and then key and response.
+// A record is its end on the layer's clock, the request's hash, the place of the next in its
+// chain, its length and the key's, the flow of the response, and then key and response. The
+// next changes when the table grows; all else is never written again.
 const (
 	endAt      = 0
 	hashAt     = 8
-	keySizeAt  = 16
-	sizeAt     = 20
-	flowAt     = 24
+	nextAt     = 16
+	sizeAt     = 24
+	keySizeAt  = 28
+	flowAt     = 32
 	recordHead = flowAt + 2*(16+2)
 )
 
 func newAnswers(wait time.Duration, c *clock, live *counter) *answers {
 	a := &answers{wait: wait, slack: wait / 32, clock: c, live: live}
 	for i := range a.shards {
-		a.shards[i].places = make(map[uint64]uint64)
+		a.shards[i].oldest, a.shards[i].buckets = 1, make([]uint64, minBuckets)
 	}
 	return a
 }
@@ -90,11 +97,7 @@ func (a *answers) keep(s *Server) bool {
 	shard := a.shard(hash)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if _, taken := shard.places[hash]; taken { // by another one, which it may be mistaken for
-		return false
-	}
 	place, b := shard.room(size)
-	shard.places[hash] = place
 	binary.NativeEndian.PutUint64(b[endAt:], uint64(end))
 	binary.NativeEndian.PutUint64(b[hashAt:], hash)
 	binary.NativeEndian.PutUint32(b[keySizeAt:], uint32(len(key)))
@@ -103,6 +106,10 @@ func (a *answers) keep(s *Server) bool {
 	putAddrPort(b[flowAt+18:], s.reply.Remote)
 	copy(b[recordHead:], key)
 	copy(b[recordHead+len(key):], s.last)
+	shard.file(place, b)
+	if shard.n++; shard.n > len(shard.buckets) {
+		shard.resize(2 * len(shard.buckets))
+	}
 	a.live.Add(1)
 	a.run(shard, a.wait)
 	return true
@@ -133,6 +140,32 @@ func (s *answerShard) room(size int) (place uint64, b []byte) {
 	return (s.oldest+uint64(last))*blockSize + uint64(at), s.blocks[last][at:]
 }
 
+// file puts a record before its chain.
+func (s *answerShard) file(place uint64, b []byte) {
+	bucket := s.bucket(binary.NativeEndian.Uint64(b[hashAt:]))
+	binary.NativeEndian.PutUint64(b[nextAt:], *bucket)
+	*bucket = place
+}
+
+func (s *answerShard) bucket(hash uint64) *uint64 {
+	return &s.buckets[hash/answerShards&uint64(len(s.buckets)-1)]
+}
+
+// resize files all records anew, in n buckets.
+func (s *answerShard) resize(n int) {
+	s.buckets = make([]uint64, n)
+	at := s.first
+	for i, block := range s.blocks {
+		for at < len(block) {
+			place := (s.oldest+uint64(i))*blockSize + uint64(at)
+			b := s.record(place)
+			s.file(place, b)
+			at += len(b)
+		}
+		at = 0
+	}
+}
+
 // record returns what is at a place.
 func (s *answerShard) record(place uint64) []byte {
 	b := s.blocks[place/blockSize-s.oldest][place%blockSize:]
@@ -149,20 +182,24 @@ func (a *answers) find(r *request) (to sip.Flow, response []byte, ok bool) {
 	s := a.shard(r.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	place, ok := s.places[r.hash]
-	if !ok {
-		return to, nil, false
-	}
-	b := s.record(place)
 	var room [256]byte
-	key := appendKey(room[:0], r.flow.Remote.Addr(), r.method, v.Branch, v.Host, v.Port)
-	rest := b[recordHead:]
-	if n := int(binary.NativeEndian.Uint32(b[keySizeAt:])); string(rest[:n]) != string(key) ||
-		time.Duration(binary.NativeEndian.Uint64(b[endAt:])) <= a.clock.now() {
-		return to, nil, false
+	gone := s.oldest*blockSize + uint64(s.first) // all before this
+	for place := *s.bucket(r.hash); place >= gone; {
+		b := s.record(place)
+		place = binary.NativeEndian.Uint64(b[nextAt:])
+		if binary.NativeEndian.Uint64(b[hashAt:]) != r.hash {
+			continue
+		}
+		key := appendKey(room[:0], r.flow.Remote.Addr(), r.method, v.Branch, v.Host, v.Port)
+		rest := b[recordHead:]
+		if string(rest[:binary.NativeEndian.Uint32(b[keySizeAt:])]) != string(key) {
+			continue
+		}
+		to = sip.Flow{Transport: sip.UDP, Local: addrPort(b[flowAt:]), Remote: addrPort(b[flowAt+18:])}
+		ended := time.Duration(binary.NativeEndian.Uint64(b[endAt:])) <= a.clock.now()
+		return to, rest[len(key):], !ended
 	}
-	to = sip.Flow{Transport: sip.UDP, Local: addrPort(b[flowAt:]), Remote: addrPort(b[flowAt+18:])}
-	return to, rest[len(key):], true
+	return to, nil, false
 }
 
 // run sets the timer of a shard, unless it is set already.
@@ -191,6 +228,18 @@ func (a *answers) expire(s *answerShard) {
 
 // sweep lets go of what has ended. It returns when the next one ends, if there is one.
 func (a *answers) sweep(s *answerShard) (next time.Duration, more bool) {
+	next, more = a.drop(s)
+	size := len(s.buckets)
+	for size > minBuckets && s.n < size/8 {
+		size /= 2
+	}
+	if size < len(s.buckets) {
+		s.resize(size)
+	}
+	return next, more
+}
+
+func (a *answers) drop(s *answerShard) (next time.Duration, more bool) {
 	now := a.clock.now()
 	for len(s.blocks) > 0 {
 		if s.first == len(s.blocks[0]) {
@@ -202,8 +251,8 @@ func (a *answers) sweep(s *answerShard) (next time.Duration, more bool) {
 		if end := time.Duration(binary.NativeEndian.Uint64(b[endAt:])); end > now {
 			return end, true
 		}
-		delete(s.places, binary.NativeEndian.Uint64(b[hashAt:]))
 		s.first += len(b)
+		s.n--
 		a.live.Add(-1)
 	}
 	return 0, false

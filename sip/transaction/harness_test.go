@@ -218,8 +218,8 @@ func (r *rig) wantEmpty() {
 		}
 	}
 	for i := range r.answers.shards {
-		if s := &r.answers.shards[i]; len(s.places) != 0 || len(s.blocks) != 0 {
-			r.t.Errorf("%d answers are left in %d blocks", len(s.places), len(s.blocks))
+		if s := &r.answers.shards[i]; s.n != 0 || len(s.blocks) != 0 || len(s.buckets) > minBuckets {
+			r.t.Errorf("%d answers are left in %d blocks, %d buckets", s.n, len(s.blocks), len(s.buckets))
 		}
 	}
 }
