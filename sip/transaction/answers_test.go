@@ -77,7 +77,14 @@ func TestAnswersMatch(t *testing.T) {
 				r.Receive(udp, newRequest(t, sip.INFO, udp, "z9hG4bKs"))
 				r.reply(r.requests[0], 200)
 				r.taken()
-				r.Receive(test.flow, variant(t, test.method, test.flow, test.branch, test.edit...))
+				first := r.hash.request(udp, newRequest(t, sip.INFO, udp, "z9hG4bKs"), sip.INFO, "")
+				m := variant(t, test.method, test.flow, test.branch, test.edit...)
+				collides := r.hash.request(test.flow, m, test.method, "")
+				collides.hash = first.hash
+				if _, _, ok := r.answers.find(&collides); ok != test.again {
+					t.Errorf("with the same hash: %v", ok)
+				}
+				r.Receive(test.flow, m)
 				if test.again {
 					r.want("send 200")
 					return
@@ -87,6 +94,25 @@ func TestAnswersMatch(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An answer's time is over at its end, though its memory goes with that of others.
+func TestAnswersEnd(t *testing.T) {
+	bubble(t, Config{}, func(r *rig) {
+		r.onUser = func(tx *Server) { r.reply(tx, 200) }
+		r.Receive(udp, newRequest(t, sip.INFO, udp, "z9hG4bKs"))
+		for i := range 10 * answerShards { // in all shards
+			elapse(time.Millisecond)
+			r.Receive(udp, newRequest(t, sip.INFO, udp, fmt.Sprintf("z9hG4bK%d", i)))
+		}
+		elapse(32*time.Second - 1)
+		r.taken()
+		r.Receive(udp, newRequest(t, sip.INFO, udp, fmt.Sprintf("z9hG4bK%d", 10*answerShards-1)))
+		r.want("send 200")
+		elapse(1)
+		r.Receive(udp, newRequest(t, sip.INFO, udp, fmt.Sprintf("z9hG4bK%d", 10*answerShards-1)))
+		r.want("request INFO", "send 200")
+	})
 }
 
 // What an answer can't be kept of as bytes, or only by too many of them, its transaction
