@@ -93,10 +93,10 @@ func (a *answers) keep(s *Server) bool {
 		return false
 	}
 	hash := s.chain.hash
-	end := a.clock.now() + a.wait
 	shard := a.shard(hash)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
+	end := a.clock.now() + a.wait
 	place, b := shard.room(size)
 	binary.NativeEndian.PutUint64(b[endAt:], uint64(end))
 	binary.NativeEndian.PutUint64(b[hashAt:], hash)
