@@ -10,6 +10,7 @@
 //	target.go     §16.5  determining request targets
 //	instance.go   RFC 5626 §7, RFC 5627 §6.1  one instance: its flows, GRUUs, its contact
 //	disposition.go  RFC 3841 §9.1  what the caller would like
+//	redirect.go   RFC 3841 §9.1  302 for a peer that wants it
 //	preference.go RFC 3841 §7.2  whom the caller prefers
 //	suit.go       RFC 5630 §5.3  which targets suit, sips among them
 //	set.go        §16.6, RFC 5393 §5.3  the target set: order, groups, Max-Breadth

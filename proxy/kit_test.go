@@ -62,6 +62,7 @@ var (
 	bobTab   = wsFlow(3, 4003)
 	carolTCP = sip.Flow{Transport: sip.TCP, Local: addr(5060), Remote: addr(4004), ID: 4}
 	daveUDP  = sip.Flow{Transport: sip.UDP, Local: addr(5060), Remote: netip.MustParseAddrPort("192.0.2.7:5060")}
+	trusted  = auth.Peer{Prefix: netip.MustParsePrefix("192.0.2.128/28")}
 	stranger = sip.Flow{Transport: sip.UDP, Local: addr(5060), Remote: netip.MustParseAddrPort("203.0.113.9:5060")}
 )
 
@@ -102,7 +103,7 @@ func newWorldFor(t testing.TB) *world {
 	w.layer = transaction.New(transaction.Config{}, w, w)
 	key := []byte("0123456789abcdef0123456789abcdef")
 	var err error
-	w.auth, err = auth.New(auth.Config{Key: key, FlowCalls: true}, w, w)
+	w.auth, err = auth.New(auth.Config{Key: key, FlowCalls: true, Trusted: []auth.Peer{trusted}}, w, w)
 	if err != nil {
 		t.Fatal(err)
 	}

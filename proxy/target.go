@@ -109,7 +109,7 @@ func (p *Proxy) lookup(aor string, c *responseContext) {
 
 func (p *Proxy) forwardTo(bindings []store.Binding, aor string, c *responseContext) {
 	targets := p.targetsOf(bindings)
-	if c.park(aor, targets) {
+	if c.redirect(targets) || c.park(aor, targets) {
 		return
 	}
 	if len(targets) == 0 {
