@@ -294,7 +294,7 @@ func (a *actor) deliver(m *sip.Message) {
 }
 
 // expect is a line "alice < ...": a status, or a method with the Request-URI, and below it
-// header fields: "Name: text" is in one of its lines, "!Name" is not there.
+// header fields: "Name: text" is in one of its lines, "!Name: text" in none, "!Name" has none.
 func (a *actor) expect(words, headers []string) {
 	if len(a.inbox) == 0 {
 		a.s.fail("nothing was sent to %s", a.name)
@@ -310,9 +310,9 @@ func (a *actor) expect(words, headers []string) {
 		a.s.fail("%s was sent %q", a.name, first)
 	}
 	for _, want := range headers {
-		if name, absent := strings.CutPrefix(want, "!"); absent {
-			if v, ok := m.GetNamed(name); ok {
-				a.s.fail("%s is there: %q", name, v)
+		if want, absent := strings.CutPrefix(want, "!"); absent {
+			if name, text, _ := strings.Cut(want, ": "); hasText(m, name, text) {
+				a.s.fail("%q is in\n%s", want, m)
 			}
 		} else if name, text, _ := strings.Cut(want, ": "); !hasText(m, name, text) {
 			a.s.fail("no %q in\n%s", want, m)
@@ -372,10 +372,15 @@ func contactOf(m *sip.Message) string {
 	return contacts[0].URI
 }
 
-// addHeaders sets header fields; one that is there already is replaced.
+// addHeaders sets header fields; one that is there already is replaced, or with a "+" in
+// front kept behind the new one.
 func addHeaders(m *sip.Message, headers []string) {
 	for _, h := range headers {
 		name, value, _ := strings.Cut(h, ": ")
+		if front, ok := strings.CutPrefix(name, "+"); ok {
+			m.Prepend(sip.LookupHeader(front), value)
+			continue
+		}
 		if id := sip.LookupHeader(name); id != sip.HUnknown && m.Has(id) && id != sip.HVia {
 			m.Remove(id)
 		}

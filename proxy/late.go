@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/sipway/sipway/sip"
 )
@@ -88,8 +89,8 @@ func (p *Proxy) lateRequest(flow sip.Flow, ok *sip.Message, method sip.Method, s
 	m := sip.NewRequest(method, contacts[0].URI)
 	m.PushVia(p.via(flow, 0))
 	m.SetMaxForwards(70)
-	for _, route := range routes {
-		m.Append(sip.HRoute, route)
+	if len(routes) > 0 {
+		m.Append(sip.HRoute, strings.Join(routes, ", "))
 	}
 	for _, id := range [...]sip.HeaderID{sip.HFrom, sip.HTo, sip.HCallID} {
 		value, _ := ok.Get(id)
