@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sipway/sipway/sip"
 )
@@ -46,6 +47,7 @@ type Layer struct {
 	udp   atomic.Pointer[[]*udpListener] // replaced, never modified
 	calls dialer
 
+	told       atomic.Int64           // second of the last line that tell logged
 	handshakes atomic.Int64           // of TLS, begun by others and under way
 	sessions   tls.ClientSessionCache // of servers that we dial
 
@@ -171,6 +173,14 @@ func (l *Layer) CloseFlow(id uint64, err error) {
 			err = ErrFlowClosed
 		}
 		c.shut(err)
+	}
+}
+
+// tell logs what strangers can bring about as often as they like, at most once a second.
+func (l *Layer) tell(text string, attrs ...any) {
+	now := time.Now().Unix()
+	if last := l.told.Load(); last != now && l.told.CompareAndSwap(last, now) {
+		l.cfg.Logger.Warn(text, attrs...)
 	}
 }
 

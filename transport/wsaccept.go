@@ -107,7 +107,8 @@ func (s *wsServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.StatusBadRequest)
 		return
 	case s.layer.cfg.CheckOrigin != nil && !s.layer.cfg.CheckOrigin(r):
-		http.Error(w, "This origin may not connect.", http.StatusForbidden)
+		s.layer.tell("websocket of another origin refused", "origin", r.Header.Get("Origin"), "host", r.Host, "remote", r.RemoteAddr)
+		http.Error(w, "Pages of this origin may not connect.", http.StatusForbidden)
 		return
 	}
 	h := &hijacker{ResponseWriter: w}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -91,8 +92,13 @@ func (s *server) transportConfig() (transport.Config, error) {
 	if store != nil {
 		go store.Watch(s.run, cfg.TLS.Recheck, s.log)
 	}
+	origins := make([]auth.Origin, len(cfg.Origins))
+	for i, o := range cfg.Origins {
+		origins[i] = o.Origin
+	}
 	return transport.Config{
 		TLS: listen, DialTLS: dial, Proxies: prefixes(cfg.Proxies),
+		CheckOrigin:  func(r *http.Request) bool { return auth.CheckOrigin(origins, r) },
 		MaxMessage:   int(cfg.Limits.MaxMessage),
 		PingInterval: cmp.Or(cfg.Transport.PingInterval, -1), // none; its zero is the default
 		PingTimeout:  cfg.Transport.PingTimeout,

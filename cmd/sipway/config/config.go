@@ -27,6 +27,7 @@ type Config struct {
 	Admin      string     `yaml:"admin" doc:"address of the admin listener, HOST:PORT on loopback or unix:PATH; empty for none"`
 	UsersFile  string     `yaml:"users_file" doc:"CSV file of user,domain,password lines, loaded at start"`
 	Proxies    []Network  `yaml:"proxies" doc:"load balancers and web servers in front of us, address or prefix: theirs is the PROXY protocol on listeners with ?proxy=1, and X-Forwarded-For counts from them alone"`
+	Origins    []Origin   `yaml:"origins" doc:"web origins whose pages may connect, besides those of the same host: https://app.example.test, https://*.example.test, null for files, * for all"`
 	TLS        TLS        `yaml:"tls"`
 	Transport  Transport  `yaml:"transport"`
 	Registrar  Registrar  `yaml:"registrar"`

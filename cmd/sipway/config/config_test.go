@@ -76,6 +76,7 @@ auth:
   nonce_age: 90s
 trusted: [10.1.0.0/16, "192.0.2.7:5060", 2001:db8::1, "[2001:db8::2]:5070"]
 proxies: [127.0.0.1, 10.0.0.0/8]
+origins: [https://App.test, "https://*.app.test"]
 tls: {cert: a.pem, key: a.key, bundles: [b.pem], client_ca: ca.pem, roots: roots.pem, recheck: 1m}
 proxy: {no_answer: 15s, recurse: any, late_2xx: forward, emergency: ["112", "*110"], failover_after: 2s, large_udp: udp}
 dns: {servers: [192.0.2.53, "[2001:db8::53]:5353"], timeout: 500ms, stale: 0s}
@@ -104,6 +105,7 @@ log: {level: debug, format: json}
 		Trusted: []Peer{
 			peer("10.1.0.0/16", 0), peer("192.0.2.7/32", 5060), peer("2001:db8::1/128", 0), peer("2001:db8::2/128", 5070),
 		},
+		Origins: []Origin{{"https://app.test"}, {"https://*.app.test"}},
 		Proxies: []Network{{netip.MustParsePrefix("127.0.0.1/32")}, {netip.MustParsePrefix("10.0.0.0/8")}},
 		TLS:     TLS{"a.pem", "a.key", []string{"b.pem"}, "ca.pem", "roots.pem", time.Minute},
 		Proxy: Proxy{
@@ -177,6 +179,7 @@ func TestErrors(t *testing.T) {
 		{"media: {}", "sipway.yaml:1: media: is not in this version"},
 		{"tls: {cert: x}", "tls: cert and key are needed together"},
 		{"proxies: [10.0.0.1/8]", `sipway.yaml:1: proxies: "10.0.0.1/8" has bits set behind its prefix; is 10.0.0.0/8 meant?`},
+		{"origins: [app.test]", `sipway.yaml:1: origins: "app.test": expects an origin such as https://app.example.test`},
 		{"proxies: [balancer]", "expects an address or a prefix such as 10.1.0.0/16"},
 		{"tls: {recheck: 1ms}", "tls.recheck: expects at least 1s, not 1ms"},
 		{"store: a\nadmin: b\nstore: c", "sipway.yaml:3: store: is on line 1 already"},

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/sipway/sipway/auth"
 )
 
 var (
 	_ encoding.TextUnmarshaler = (*Nameserver)(nil)
 	_ encoding.TextUnmarshaler = (*Network)(nil)
+	_ encoding.TextUnmarshaler = (*Origin)(nil)
 	_ encoding.TextUnmarshaler = (*LargeUDP)(nil)
 )
 
@@ -56,6 +59,18 @@ func (n *Network) UnmarshalText(text []byte) (err error) {
 		return fmt.Errorf("%q has bits set behind its prefix; is %s meant?", text, n.Masked())
 	}
 	return nil
+}
+
+// Origin is a web origin whose pages may connect.
+type Origin struct{ auth.Origin }
+
+// MarshalText returns the origin as it is read.
+func (o Origin) MarshalText() ([]byte, error) { return []byte(o.Origin), nil }
+
+// UnmarshalText reads an origin.
+func (o *Origin) UnmarshalText(text []byte) (err error) {
+	o.Origin, err = auth.ParseOrigin(string(text))
+	return err
 }
 
 // Nameserver is the address of a nameserver.
