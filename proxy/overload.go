@@ -18,7 +18,7 @@ const (
 type Stats struct {
 	Calls   int   // INVITEs outside a dialog that are being answered
 	Merging int   // requests that may arrive a second time
-	Refused int64 // calls that were answered with 503 for want of room
+	Refused int64 // calls that were answered with 503 for want of room, or at the end
 	// Parked is how many waits there are for users whose flow broke just now, CameBack and
 	// InVain how many ended with the user's return and without it.
 	Parked           int
@@ -78,6 +78,10 @@ func (p *Proxy) admit(c *responseContext) error {
 	if c.method != sip.INVITE || m.ToTag() != "" {
 		return nil
 	}
+	if p.draining.Load() && !p.emergency(m) {
+		p.refused.Add(1)
+		return unavailable(retryCall)
+	}
 	limit := int64(p.MaxCalls)
 	if p.calls.Add(1) > limit && (!p.emergency(m) || p.calls.Load() > limit+limit/8+1) {
 		p.calls.Add(-1)
@@ -87,6 +91,10 @@ func (p *Proxy) admit(c *responseContext) error {
 	c.counted = true
 	return nil
 }
+
+// Drain has new calls refused from now on, but for those for help; those that are being set up
+// and requests within dialogs go on.
+func (p *Proxy) Drain() { p.draining.Store(true) }
 
 // unavailable is a 503 with the seconds after which to try again.
 func unavailable(seconds int) error {

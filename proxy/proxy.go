@@ -144,6 +144,7 @@ type Proxy struct {
 	inVain   atomic.Int64
 	calls    atomic.Int64
 	refused  atomic.Int64
+	draining atomic.Bool
 	finals   [7]atomic.Int64 // calls by class of their final response
 }
 

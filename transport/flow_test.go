@@ -348,3 +348,31 @@ func TestCloseAtOnce(t *testing.T) {
 	}
 	next(t, r.closed)
 }
+
+// A layer that accepts no more works on: over what is open, and over UDP.
+func TestStopAccepting(t *testing.T) {
+	l, r := newLayer(t, Config{})
+	tcp, ws, udp := listen(t, l, sip.TCP), listen(t, l, sip.WS), listen(t, l, sip.UDP)
+	open := dialStream(t, tcp)
+	write(t, open, request(sip.TCP, 1))
+	flow := expectSeq(t, r, 1).flow
+	l.StopAccepting()
+	for _, at := range []netip.AddrPort{tcp, ws} {
+		if c, err := net.Dial("tcp", at.String()); err == nil {
+			c.Close()
+			t.Errorf("%v is still there", at)
+		}
+	}
+	write(t, open, request(sip.TCP, 2))
+	expectSeq(t, r, 2)
+	datagrams, err := net.Dial("udp", udp.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer datagrams.Close()
+	write(t, datagrams, request(sip.UDP, 3))
+	expectSeq(t, r, 3)
+	if flows := l.Flows(); len(flows) != 1 || flows[0] != flow {
+		t.Errorf("%v", flows)
+	}
+}

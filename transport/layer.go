@@ -165,6 +165,16 @@ func (l *Layer) Flow(id uint64) (sip.Flow, bool) {
 	return sip.Flow{}, false
 }
 
+// Flows returns the open connections, in no order.
+func (l *Layer) Flows() []sip.Flow {
+	all := l.flows.all()
+	flows := make([]sip.Flow, len(all))
+	for i, c := range all {
+		flows[i] = c.flow
+	}
+	return flows
+}
+
 // CloseFlow closes the connection with this incarnation, if it is open. From now on Send to
 // it fails; Closed gets the error.
 func (l *Layer) CloseFlow(id uint64, err error) {

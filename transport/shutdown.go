@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"io"
 	"net"
 )
 
@@ -36,6 +37,24 @@ func (l *Layer) Shutdown(ctx context.Context) error {
 			s.abort(ErrShutdown)
 		}
 		return context.Cause(ctx)
+	}
+}
+
+// StopAccepting closes the listeners for connections. Open connections, UDP and Dial go on.
+func (l *Layer) StopAccepting() {
+	l.mu.Lock()
+	var stop, stay []io.Closer
+	for _, a := range l.acceptors {
+		if _, datagrams := a.(*udpListener); datagrams {
+			stay = append(stay, a)
+		} else {
+			stop = append(stop, a)
+		}
+	}
+	l.acceptors = stay
+	l.mu.Unlock()
+	for _, a := range stop {
+		a.Close()
 	}
 }
 

@@ -3,7 +3,6 @@ package transport
 import (
 	"bufio"
 	"cmp"
-	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -47,24 +46,25 @@ func (ln *streamListener) serveWS(at netip.AddrPort) error {
 	if err := l.listening(ln.transport, at, closers{ln.Listener, server}); err != nil {
 		return err
 	}
-	ready := &readyListener{ln.Listener, l.ctx, make(chan stream)}
+	ready := &readyListener{ln.Listener, make(chan struct{}), make(chan stream)}
 	l.start(func() {
+		defer close(ready.ended)
 		ln.acceptAll(func(sock *socket, st stream) {
 			select {
 			case ready.streams <- st:
-			case <-l.ctx.Done():
+			case <-ready.ended:
 				sock.abort(ErrShutdown)
 			}
 		})
 	})
-	l.start(func() { server.Serve(ready) }) // returns when the layer is closed
+	l.start(func() { server.Serve(ready) }) // returns when the listener is closed
 	return nil
 }
 
 // readyListener gives net/http the connections whose beginning was read already.
 type readyListener struct {
 	net.Listener
-	ctx     context.Context // of the layer
+	ended   chan struct{} // closed when no more are accepted
 	streams chan stream
 }
 
@@ -73,7 +73,7 @@ func (r *readyListener) Accept() (net.Conn, error) {
 	select {
 	case st := <-r.streams:
 		return st, nil
-	case <-r.ctx.Done():
+	case <-r.ended:
 		return nil, net.ErrClosed
 	}
 }

@@ -2,7 +2,7 @@ package main
 
 import (
 	"bufio"
-	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/sipway/sipway/sip"
 )
@@ -22,7 +24,8 @@ type phone struct {
 	user string
 	cseq int
 
-	transport string // "" for that of the connection itself
+	transport string // "UDP", "TCP", "TLS" or "WS"
+	addr      string // sent-by
 }
 
 // dial connects a phone to a listener of the server.
@@ -35,30 +38,41 @@ func dial(t *testing.T, network, addr, user string) *phone {
 	t.Cleanup(func() { conn.Close() })
 	// Nothing here takes that long: a test that hangs says where.
 	conn.SetDeadline(time.Now().Add(time.Minute))
-	return &phone{t: t, conn: conn, in: bufio.NewReaderSize(conn, 64<<10), user: user}
+	return &phone{t: t, conn: conn, in: bufio.NewReaderSize(conn, 64<<10), user: user, transport: strings.ToUpper(network), addr: conn.LocalAddr().String()}
+}
+
+// dialWS is dial over a WebSocket.
+func dialWS(t *testing.T, addr, user string) *phone {
+	t.Helper()
+	ws, _, err := websocket.Dial(t.Context(), "ws://"+addr+"/", &websocket.DialOptions{Subprotocols: []string{"sip"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ws.CloseNow() })
+	conn := websocket.NetConn(context.Background(), ws, websocket.MessageText)
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	return &phone{t: t, conn: conn, in: bufio.NewReaderSize(conn, 64<<10), user: user, transport: "WS", addr: user + ".invalid"}
 }
 
 // contact is the URI that the phone registers.
 func (p *phone) contact() string {
-	u := "sip:" + p.user + "-phone@" + p.conn.LocalAddr().String()
-	if n := p.network(); n != "UDP" {
-		u += ";transport=" + strings.ToLower(n)
+	switch p.transport {
+	case "UDP":
+		return "sip:" + p.user + "-phone@" + p.addr
+	case "WS":
+		return "sip:" + p.user + "-page@" + p.addr + ";transport=ws"
 	}
-	return u
-}
-
-func (p *phone) network() string {
-	return cmp.Or(p.transport, strings.ToUpper(p.conn.LocalAddr().Network()))
+	return "sip:" + p.user + "-phone@" + p.addr + ";transport=" + strings.ToLower(p.transport)
 }
 
 // send sends a request of the phone's user.
 func (p *phone) send(method, uri, to, headers, body string) {
 	p.t.Helper()
 	p.cseq++
-	_, err := fmt.Fprintf(p.conn, "%s %s SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=z9hG4bK%s%d;rport\r\nMax-Forwards: 70\r\n"+
+	text := fmt.Sprintf("%s %s SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=z9hG4bK%s%d;rport\r\nMax-Forwards: 70\r\n"+
 		"From: <sip:%s@a.test>;tag=%s\r\nTo: %s\r\nCall-ID: %s-%s\r\nCSeq: %d %s\r\nUser-Agent: Desk phone\r\n%sContent-Length: %d\r\n\r\n%s",
-		method, uri, p.network(), p.conn.LocalAddr(), p.user, p.cseq, p.user, p.user, to, p.conn.LocalAddr(), p.user, p.cseq, method, headers, len(body), body)
-	if err != nil {
+		method, uri, p.transport, p.addr, p.user, p.cseq, p.user, p.user, to, p.addr, p.user, p.cseq, method, headers, len(body), body)
+	if _, err := p.conn.Write([]byte(text)); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -125,6 +139,9 @@ func (p *phone) closed() {
 func (p *phone) answer(req *sip.Message, status int, headers string) {
 	p.t.Helper()
 	m := sip.NewResponse(req, status, "", p.user)
+	for route := range req.Lines(sip.HRecordRoute) { // RFC 3261 §12.1.1
+		m.Append(sip.HRecordRoute, route)
+	}
 	for line := range strings.Lines(headers) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		m.AppendNamed(name, value)

@@ -31,8 +31,8 @@ func (l *lab) stop() {
 func (l *lab) ended() {
 	l.t.Helper()
 	l.stopped = true
-	if code := <-l.code; code != exitOK {
-		l.t.Errorf("the server's exit code is %d", code)
+	if code := l.end(); code != exitOK {
+		l.t.Errorf("the server's exit code is %d\n%s", code, &l.log)
 	}
 }
 
@@ -56,10 +56,6 @@ func (c *cli) lab(args ...string) *lab {
 	l.tcp = l.await(t, `listening transport=tcp addr=(\S+)`)[1]
 	l.ws = l.await(t, `listening transport=ws addr=(\S+)`)[1]
 	l.await(t, `msg=ready`)
-	go func() {
-		for range l.lines { // nobody else reads the log from here on
-		}
-	}()
 	t.Cleanup(func() {
 		if !l.stopped { // but the test's context has ended, and the server with it
 			l.ended()

@@ -19,9 +19,6 @@ import (
 	"github.com/sipway/sipway/store/dsn"
 )
 
-// drainTime is how long a server that was asked to end has for what is under way.
-const drainTime = 10 * time.Second
-
 var (
 	errStarting = errors.New("starting")
 	errDraining = errors.New("draining")
@@ -32,8 +29,9 @@ func (a *app) serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the server",
 		Long: `Serve runs the server until it is asked to end. The first SIGTERM or SIGINT drains it:
-it is not ready any more, closes its connections and ends within 10 s. A second one ends
-it at once.`,
+it is not ready any more and takes no new calls, closes the browsers' connections little by
+little (drain.spread), waits for calls that are being set up, and ends within drain.timeout.
+A second one ends it at once.`,
 		Example: `  sipway serve
   sipway serve --domain example.test --listen udp://0.0.0.0:5060 --listen ws://0.0.0.0:8080/
   sipway serve --config /etc/sipway/sipway.yaml`,
@@ -81,7 +79,7 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) error {
 	}
 	select {
 	case sig := <-signals:
-		log.Info("draining, a second signal ends at once", "signal", sig, "at_most", drainTime)
+		log.Info("draining, a second signal ends at once", "signal", sig, "at_most", cfg.Drain.Timeout)
 	case <-ctx.Done():
 	}
 	return p.drain(signals)
@@ -109,7 +107,7 @@ func (a *app) prepareStore(ctx context.Context, cfg *config.Config, log *slog.Lo
 
 // drain ends the server in good order, or at once at another signal.
 func (p *process) drain(signals <-chan os.Signal) error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.Drain.Timeout)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- p.end(ctx) }()
@@ -204,6 +202,7 @@ func (p *process) end(ctx context.Context) error {
 	p.draining.Store(true)
 	var errs []error
 	if s := p.server.Load(); s != nil {
+		s.drain(ctx, p.cfg.Drain)
 		errs = append(errs, s.shutdown(ctx))
 	}
 	if p.admin != nil {

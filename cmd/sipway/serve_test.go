@@ -30,7 +30,7 @@ type running struct {
 }
 
 func (c *cli) serve(args ...string) *running {
-	r := &running{lines: make(chan string, 100), signals: make(chan os.Signal, 2), code: make(chan int, 1)}
+	r := &running{lines: make(chan string, 10_000), signals: make(chan os.Signal, 2), code: make(chan int, 1)}
 	out, in := io.Pipe()
 	a := &app{in: strings.NewReader(""), out: io.Discard, err: in, env: c.lookup, notify: r.notify}
 	go func() {
@@ -202,7 +202,7 @@ func TestSecondSignal(t *testing.T) {
 	signals := make(chan os.Signal, 2)
 	st := stuckStore{release: make(chan struct{})}
 	defer close(st.release)
-	p := &process{store: st, log: newLogger(io.Discard, config.Default().Log, false)}
+	p := &process{cfg: config.Default(), store: st, log: newLogger(io.Discard, config.Default().Log, false)}
 	signals <- os.Interrupt
 	if err := p.drain(signals); err == nil || !strings.Contains(err.Error(), "second signal (interrupt)") {
 		t.Errorf("%v", err)

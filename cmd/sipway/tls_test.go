@@ -92,5 +92,5 @@ func dialTLS(t *testing.T, addr, user, name string) *phone {
 		t.Fatal(err)
 	}
 	conn.SetDeadline(time.Now().Add(time.Minute))
-	return &phone{t: t, conn: conn, in: bufio.NewReaderSize(conn, 64<<10), user: user, transport: "TLS"}
+	return &phone{t: t, conn: conn, in: bufio.NewReaderSize(conn, 64<<10), user: user, transport: "TLS", addr: conn.LocalAddr().String()}
 }

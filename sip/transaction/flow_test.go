@@ -423,3 +423,31 @@ func TestMalformed(t *testing.T) {
 		})
 	}
 }
+
+// A connection is needed for a call from the INVITE to the final response, whichever way it goes.
+func TestInviting(t *testing.T) {
+	bubble(t, Config{}, func(r *rig) {
+		check := func(what string, f sip.Flow, want bool) {
+			t.Helper()
+			if got := r.Inviting(f); got != want {
+				t.Errorf("%s: %v", what, got)
+			}
+		}
+		check("nothing", ws, false)
+		r.ask(ws, sip.OPTIONS, "z9hG4bKask")
+		check("an OPTIONS went out", ws, false)
+		_, req := r.call(ws)
+		check("an INVITE went out", ws, true)
+		check("and not elsewhere", tcp, false)
+		r.Receive(ws, newResponse(req, 180))
+		check("it rings", ws, true)
+		r.Receive(ws, newResponse(req, 486))
+		check("it was answered", ws, false)
+
+		r.Receive(ws, newRequest(t, sip.INVITE, ws, "z9hG4bKcame"))
+		check("an INVITE came", ws, true)
+		r.reply(r.requests[0], 200)
+		check("it was answered", ws, false)
+		check("UDP has no connections", udp, false)
+	})
+}

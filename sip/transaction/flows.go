@@ -1,6 +1,10 @@
 package transaction
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/sipway/sipway/sip"
+)
 
 // flowTable finds the transactions that hang on a stream flow, so that its closing costs
 // little more than what hangs on it and not a walk over all. It has lists of what hangs on
@@ -25,7 +29,10 @@ type member struct {
 }
 
 // closer is a transaction as its flow's list sees it.
-type closer interface{ flowClosed(err error) }
+type closer interface {
+	flowClosed(err error)
+	inviting() bool
+}
 
 func newFlowTable() *flowTable { return new(flowTable) }
 
@@ -82,4 +89,42 @@ func (t *flowTable) take(flow uint64) (members []closer) {
 		m = next
 	}
 	return members
+}
+
+// all returns who is in the list of flow.
+func (t *flowTable) all(flow uint64) (members []closer) {
+	mu, head := t.list(flow)
+	mu.Lock()
+	defer mu.Unlock()
+	for m := *head; m != nil; m = m.next {
+		if m.flow == flow { // lists are shared
+			members = append(members, m.tx)
+		}
+	}
+	return members
+}
+
+// Inviting reports whether a call is being set up over a connection: an INVITE went out on it, or
+// came in over it if it is a WebSocket's, that has no final response yet.
+func (l *Layer) Inviting(f sip.Flow) bool {
+	if f.ID == 0 {
+		return false
+	}
+	for _, tx := range l.flows.all(f.ID) {
+		if tx.inviting() {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Client) inviting() bool { return c.method == sip.INVITE && c.before(accepted) }
+
+func (s *Server) inviting() bool { return s.id.method == sip.INVITE && s.before(accepted) }
+
+// before reports whether the machine has not got as far as a state.
+func (t *transaction) before(s state) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state < s
 }

@@ -36,6 +36,7 @@ type Config struct {
 	Proxy      Proxy      `yaml:"proxy"`
 	DNS        DNS        `yaml:"dns"`
 	Limits     Limits     `yaml:"limits"`
+	Drain      Drain      `yaml:"drain"`
 	Log        Log        `yaml:"log"`
 }
 
@@ -135,6 +136,7 @@ func Default() *Config {
 		},
 		DNS:    DNS{Timeout: time.Second, Stale: time.Hour},
 		Limits: Limits{MaxMessage: 64 << 10, MaxCalls: 20000, MaxTransactions: 1 << 19},
+		Drain:  Drain{Spread: 5 * time.Second, Timeout: 20 * time.Second},
 		Log:    Log{Level: slog.LevelInfo, Format: LogAuto},
 	}
 }
@@ -243,6 +245,7 @@ func (c *Config) validate(file string) (errs []error) {
 	}
 	c.validateNetwork(fail)
 	c.validateListeners(fail)
+	c.validateDrain(fail)
 	return errs
 }
 

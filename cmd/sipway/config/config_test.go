@@ -81,6 +81,7 @@ tls: {cert: a.pem, key: a.key, bundles: [b.pem], client_ca: ca.pem, roots: roots
 proxy: {no_answer: 15s, recurse: any, late_2xx: forward, emergency: ["112", "*110"], failover_after: 2s, large_udp: udp}
 dns: {servers: [192.0.2.53, "[2001:db8::53]:5353"], timeout: 500ms, stale: 0s}
 limits: {max_message: 32KiB, max_calls: 100, max_transactions: 1000}
+drain: {spread: 10s, timeout: 1m}
 log: {level: debug, format: json}
 `)
 	if err != nil {
@@ -115,6 +116,7 @@ log: {level: debug, format: json}
 			{netip.MustParseAddrPort("192.0.2.53:53")}, {netip.MustParseAddrPort("[2001:db8::53]:5353")},
 		}},
 		Limits: Limits{32 << 10, 100, 1000},
+		Drain:  Drain{Spread: 10 * time.Second, Timeout: time.Minute},
 		Log:    Log{slog.LevelDebug, LogJSON},
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -231,6 +233,7 @@ func TestErrors(t *testing.T) {
 		{"auth: {algorithms: [SHA-1]}", "auth.algorithms: expects MD5, SHA-256 or SHA-512-256"},
 		{"auth: {algorithms: [MD5, md5]}", "auth.algorithms: MD5 is there twice"},
 		{"auth: {algorithms: []}", "auth.algorithms: at least one is needed"},
+		{"drain: {spread: 20s}", "drain: expects 0 <= spread < timeout and a timeout of at least 1s, not 20s, 20s"},
 		{"auth: {nonce_age: 1ms}", "auth.nonce_age: expects at least 1s"},
 		{"proxy: {no_answer: 10m}", "proxy.no_answer: expects 0 or 1s to 3m"},
 		{"proxy: {recurse: maybe}", "expects own, any or never"},
