@@ -30,6 +30,7 @@
 //	                                     mode=replace sets the password of one who may exist
 //	DELETE /users/{user}                 removes one; registrations last until they expire
 //	POST   /users?mode=add               imports many or none: a JSON object {"name", "domain", "ha1"} a line
+//	POST   /reload                       reads the configuration again, {"applied": [...], "restart": [...]}
 //	GET    /status                       what runs here
 //	GET    /metrics                      for Prometheus
 //	GET    /healthz                      200 while the process serves HTTP at all
@@ -71,6 +72,9 @@ type Config struct {
 	// are not there.
 	Registrations Registrations
 	Users         store.Users
+
+	// Reload reads the configuration again; nil means that it can't be.
+	Reload func(context.Context) (Reloaded, error)
 
 	// Metrics serves GET /metrics; nil means that there are none.
 	Metrics http.Handler
@@ -156,6 +160,9 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	if s.cfg.Reload != nil {
+		mux.HandleFunc("POST /reload", s.reload)
+	}
 	if s.cfg.Metrics != nil {
 		mux.Handle("GET /metrics", s.cfg.Metrics)
 	}

@@ -88,14 +88,15 @@ type Authenticator struct {
 	flows   Flows
 	server  *digest.Server // nil in mode None
 	bound   boundFlows
+	trusted atomic.Pointer[[]Peer]
 	waiting atomic.Int64 // requests that wait for the user store
 }
 
 // New returns an authenticator, or an error if the configuration can't be used.
 func New(cfg Config, users Users, flows Flows) (*Authenticator, error) {
 	cfg.LookupTimeout = cmp.Or(cfg.LookupTimeout, defaultLookupTimeout)
-	cfg.Trusted = slices.Clone(cfg.Trusted)
 	a := &Authenticator{cfg: cfg, users: users, flows: flows}
+	a.SetTrusted(cfg.Trusted)
 	a.bound.byFlow = make(map[uint64][]boundUser)
 	if cfg.Mode == None {
 		return a, nil
@@ -105,10 +106,17 @@ func New(cfg Config, users Users, flows Flows) (*Authenticator, error) {
 	return a, err
 }
 
+// SetTrusted replaces Config.Trusted for requests to come.
+func (a *Authenticator) SetTrusted(peers []Peer) {
+	peers = slices.Clone(peers)
+	a.trusted.Store(&peers)
+}
+
 // Trusted reports whether the flow's other end is a trusted peer.
 func (a *Authenticator) Trusted(f sip.Flow) bool {
-	for i := range a.cfg.Trusted {
-		if a.cfg.Trusted[i].Is(f.Remote) {
+	trusted := *a.trusted.Load()
+	for i := range trusted {
+		if trusted[i].Is(f.Remote) {
 			return true
 		}
 	}

@@ -30,7 +30,7 @@ func (q *request) readContacts() *refusal {
 			return q.removeAll(len(contacts))
 		}
 	}
-	if len(contacts) > 2*q.cfg.MaxContacts { // all there may be replaced by as many
+	if len(contacts) > 2*q.limits.Load().MaxContacts { // all there may be replaced by as many
 		return tooMany()
 	}
 	path, refused := q.path()
@@ -95,7 +95,7 @@ func (q *request) expiresHeader() uint32 {
 	seconds, err := q.msg.Expires()
 	switch {
 	case errors.Is(err, sip.ErrMissing):
-		return uint32(q.cfg.DefaultExpires / time.Second)
+		return uint32(q.limits.Load().DefaultExpires / time.Second)
 	case err != nil:
 		return malformedExpires
 	}
@@ -162,15 +162,15 @@ func (q *request) checkLoop(c *sip.Contact, uri *sip.URI) *refusal {
 // grant returns the interval that a client gets, 0 for a removal.
 func (q *request) grant(seconds uint32) (time.Duration, *refusal) {
 	asked := time.Duration(seconds) * time.Second
-	if asked > 0 && asked < time.Hour && asked < q.cfg.MinExpires {
-		return 0, tooBrief(q.cfg.MinExpires)
+	if asked > 0 && asked < time.Hour && asked < q.limits.Load().MinExpires {
+		return 0, tooBrief(q.limits.Load().MinExpires)
 	}
-	return q.jitter(min(asked, q.cfg.MaxExpires)), nil
+	return q.jitter(min(asked, q.limits.Load().MaxExpires)), nil
 }
 
 // jitter takes a random part of the interval away, down to a whole second.
 func (q *request) jitter(granted time.Duration) time.Duration {
-	spread := min(granted*time.Duration(q.cfg.Jitter)/100, granted-q.cfg.MinExpires)
+	spread := min(granted*time.Duration(q.cfg.Jitter)/100, granted-q.limits.Load().MinExpires)
 	if spread < time.Second {
 		return granted
 	}

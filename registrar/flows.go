@@ -92,7 +92,7 @@ func (r *Registrar) Closed(f sip.Flow) {
 	}
 	if aors := r.index.take(f.ID); len(aors) > 0 {
 		r.noteLost(f, aors)
-		r.void(flowEnd{flow: f, aors: aors, forget: time.Now().Add(r.cfg.MaxExpires + r.cfg.Grace)})
+		r.void(flowEnd{flow: f, aors: aors, forget: time.Now().Add(r.limits.Load().MaxExpires + r.cfg.Grace)})
 	}
 }
 

@@ -129,7 +129,7 @@ func (q *request) checkAOR() *refusal {
 	q.update = store.Update{
 		AOR:    q.user + "@" + host,
 		CallID: q.msg.CallID(), CSeq: q.msg.CSeq().Seq,
-		Now: q.now, MaxContacts: q.cfg.MaxContacts,
+		Now: q.now, MaxContacts: q.limits.Load().MaxContacts,
 	}
 	return nil
 }

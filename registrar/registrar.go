@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sipway/sipway/auth"
@@ -113,6 +114,15 @@ func (c *Config) setDefaults() {
 	}
 }
 
+// Limits are those settings of a [Config] that may change while the registrar works.
+type Limits struct {
+	MinExpires, DefaultExpires, MaxExpires time.Duration
+	MaxContacts                            int
+}
+
+// SetLimits replaces the limits for requests to come. None may be zero.
+func (r *Registrar) SetLimits(l Limits) { r.limits.Store(&l) }
+
 // Flows knows which connections are open; a transport.
 type Flows interface {
 	// Alive reports whether the flow can carry messages. It is false before anybody is
@@ -140,6 +150,7 @@ type Registrar struct {
 
 	watchers watchers
 	failed   failedFlows
+	limits   atomic.Pointer[Limits]
 
 	index flowIndex // which AORs were bound over which open flow
 	voids voidQueue
@@ -166,6 +177,7 @@ func New(cfg Config, st store.Store, a *auth.Authenticator, flows Flows) *Regist
 		thirdParties: make(map[string]bool, len(cfg.ThirdParties)),
 		serviceRoute: strings.Join(cfg.ServiceRoute, ", "),
 	}
+	r.SetLimits(Limits{cfg.MinExpires, cfg.DefaultExpires, cfg.MaxExpires, cfg.MaxContacts})
 	for _, aor := range cfg.ThirdParties {
 		r.thirdParties[aor] = true
 	}

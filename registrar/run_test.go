@@ -40,7 +40,7 @@ var start = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func TestExpiryConfig(t *testing.T) {
 	s := inline(t)
-	s.reg.cfg.MinExpires, s.reg.cfg.DefaultExpires, s.reg.cfg.MaxExpires = 2*time.Hour, 3*time.Hour, 4*time.Hour
+	s.reg.SetLimits(Limits{MinExpires: 2 * time.Hour, DefaultExpires: 3 * time.Hour, MaxExpires: 4 * time.Hour, MaxContacts: 20})
 	for _, test := range []struct{ asked, got string }{
 		{"", "<sip:a@h>;expires=10800"},
 		{";expires=20000", "<sip:a@h>;expires=14400"},

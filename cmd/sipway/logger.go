@@ -11,15 +11,16 @@ import (
 	"github.com/sipway/sipway/cmd/sipway/config"
 )
 
-// newLogger returns the logger that the configuration asks for. Only the console has colour.
-func newLogger(w io.Writer, cfg config.Log, color bool) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: cfg.Level}
+// newLogger returns the logger that the configuration asks for, but for its level, which may
+// change. Only the console has colour.
+func newLogger(w io.Writer, cfg config.Log, level slog.Leveler, color bool) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: level}
 	_, isTerminal := terminal(w)
 	switch format := cfg.Format; {
 	case format == config.LogJSON:
 		return slog.New(slog.NewJSONHandler(w, opts))
 	case format == config.LogConsole, format == config.LogAuto && isTerminal:
-		return slog.New(newConsole(w, cfg.Level, color))
+		return slog.New(newConsole(w, level, color))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
 }
@@ -27,7 +28,7 @@ func newLogger(w io.Writer, cfg config.Log, color bool) *slog.Logger {
 // console is a log handler for people: time of day, level, message, then the attributes as
 // slog's text handler writes them.
 type console struct {
-	level slog.Level
+	level slog.Leveler
 	color bool
 	attrs slog.Handler // writes the attributes to out.line
 
@@ -41,7 +42,7 @@ type consoleOutput struct {
 	line bytes.Buffer
 }
 
-func newConsole(w io.Writer, level slog.Level, color bool) *console {
+func newConsole(w io.Writer, level slog.Leveler, color bool) *console {
 	out := &consoleOutput{w: w}
 	return &console{level: level, color: color, out: out, attrs: slog.NewTextHandler(&out.line, &slog.HandlerOptions{
 		Level: level,
@@ -55,7 +56,7 @@ func newConsole(w io.Writer, level slog.Level, color bool) *console {
 }
 
 // Enabled implements [slog.Handler].
-func (c *console) Enabled(_ context.Context, level slog.Level) bool { return level >= c.level }
+func (c *console) Enabled(_ context.Context, level slog.Level) bool { return level >= c.level.Level() }
 
 // Handle implements [slog.Handler].
 func (c *console) Handle(ctx context.Context, r slog.Record) error {

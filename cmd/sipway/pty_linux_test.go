@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -118,7 +119,7 @@ func TestTerminalOutput(t *testing.T) {
 		if err := tab.end(); err != nil {
 			t.Fatal(err)
 		}
-		newLogger(program, config.Default().Log, a.colored(program)).Error("broken", "x", 1)
+		newLogger(program, config.Default().Log, slog.LevelInfo, a.colored(program)).Error("broken", "x", 1)
 		program.Close()
 		text, _ := io.ReadAll(person) // ends with an error when the program's end is closed
 		if !strings.HasPrefix(string(text), want[0]) || !strings.Contains(string(text), want[1]) {

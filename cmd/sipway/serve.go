@@ -53,16 +53,19 @@ A second one ends it at once.`,
 				return usageError{err}
 			}
 		}
-		return a.serve(cmd.Context(), cfg)
+		return a.serve(cmd.Context(), cfg, func() (*config.Config, error) { return s.load(cmd) })
 	}
 	return cmd
 }
 
-// serve runs a server until a signal or the end of ctx.
-func (a *app) serve(ctx context.Context, cfg *config.Config) error {
+// serve runs a server until a signal or the end of ctx. load reads its configuration again.
+func (a *app) serve(ctx context.Context, cfg *config.Config, load func() (*config.Config, error)) error {
 	signals, release := a.catch(syscall.SIGTERM, os.Interrupt)
 	defer release()
-	log := newLogger(a.err, cfg.Log, a.colored(a.err))
+	p := &process{cfg: cfg, started: time.Now()}
+	p.configuration.load, p.configuration.current = load, cfg
+	p.configuration.level.Set(cfg.Log.Level)
+	log := newLogger(a.err, cfg.Log, &p.configuration.level, a.colored(a.err))
 	log.Info("sipway starts", "version", buildVersion().Version, "domains", cfg.Domains)
 	for _, w := range cfg.Warnings() {
 		log.Warn(w)
@@ -72,14 +75,15 @@ func (a *app) serve(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	meters := newStoreMeters()
-	p := &process{cfg: cfg, store: metered{st, meters}, meters: meters, log: log, started: time.Now()}
+	p.store, p.meters, p.log = metered{st, meters}, meters, log
 	defer st.Watch(p.changes.elsewhere)()
 	if err := p.start(ctx); err != nil {
 		return errors.Join(err, p.end(ctx))
 	}
+	defer a.reloadOnHangup(ctx, p)()
 	select {
 	case sig := <-signals:
-		log.Info("draining, a second signal ends at once", "signal", sig, "at_most", cfg.Drain.Timeout)
+		log.Info("draining, a second signal ends at once", "signal", sig, "at_most", p.configuration.effective().Drain.Timeout)
 	case <-ctx.Done():
 	}
 	return p.drain(signals)
@@ -107,7 +111,7 @@ func (a *app) prepareStore(ctx context.Context, cfg *config.Config, log *slog.Lo
 
 // drain ends the server in good order, or at once at another signal.
 func (p *process) drain(signals <-chan os.Signal) error {
-	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.Drain.Timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), p.configuration.effective().Drain.Timeout)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- p.end(ctx) }()
@@ -134,11 +138,13 @@ type process struct {
 	log     *slog.Logger
 	started time.Time
 
-	server   atomic.Pointer[server] // nil until it serves
-	admin    *admin.Server
-	changes  changes
-	count    registrationCount
-	draining atomic.Bool
+	server  atomic.Pointer[server] // nil until it serves
+	admin   *admin.Server
+	changes changes
+
+	configuration configuration
+	count         registrationCount
+	draining      atomic.Bool
 }
 
 // start opens the admin listener, so that probes get an answer, and then the server.
@@ -167,6 +173,7 @@ func (p *process) startAdmin(ctx context.Context) error {
 
 		Registrations: newDirectory(p),
 		Users:         checkedUsers{p.store},
+		Reload:        p.reload,
 		Metrics:       newMetrics(p).handler(),
 
 		Logger: p.log,
@@ -202,7 +209,7 @@ func (p *process) end(ctx context.Context) error {
 	p.draining.Store(true)
 	var errs []error
 	if s := p.server.Load(); s != nil {
-		s.drain(ctx, p.cfg.Drain)
+		s.drain(ctx, p.configuration.effective().Drain)
 		errs = append(errs, s.shutdown(ctx))
 	}
 	if p.admin != nil {

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,12 +27,13 @@ import (
 type running struct {
 	lines   chan string // of its log
 	signals chan os.Signal
+	hangups chan os.Signal
 	code    chan int
 	log     strings.Builder // the lines taken so far
 }
 
 func (c *cli) serve(args ...string) *running {
-	r := &running{lines: make(chan string, 10_000), signals: make(chan os.Signal, 2), code: make(chan int, 1)}
+	r := &running{lines: make(chan string, 10_000), signals: make(chan os.Signal, 2), hangups: make(chan os.Signal), code: make(chan int, 1)}
 	out, in := io.Pipe()
 	a := &app{in: strings.NewReader(""), out: io.Discard, err: in, env: c.lookup, notify: r.notify}
 	go func() {
@@ -50,7 +53,12 @@ func readLines(in io.Reader, lines chan<- string) {
 	}
 }
 
-func (r *running) notify(...os.Signal) (<-chan os.Signal, func()) { return r.signals, func() {} }
+func (r *running) notify(signals ...os.Signal) (<-chan os.Signal, func()) {
+	if slices.Contains(signals, os.Signal(syscall.SIGHUP)) {
+		return r.hangups, func() {}
+	}
+	return r.signals, func() {}
+}
 
 // await returns the first line of the log that matches, and its groups.
 func (r *running) await(t *testing.T, pattern string) []string {
@@ -202,7 +210,7 @@ func TestSecondSignal(t *testing.T) {
 	signals := make(chan os.Signal, 2)
 	st := stuckStore{release: make(chan struct{})}
 	defer close(st.release)
-	p := &process{cfg: config.Default(), store: st, log: newLogger(io.Discard, config.Default().Log, false)}
+	p := &process{configuration: configuration{current: config.Default()}, store: st, log: newLogger(io.Discard, config.Default().Log, slog.LevelInfo, false)}
 	signals <- os.Interrupt
 	if err := p.drain(signals); err == nil || !strings.Contains(err.Error(), "second signal (interrupt)") {
 		t.Errorf("%v", err)

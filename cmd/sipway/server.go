@@ -21,6 +21,7 @@ import (
 	"github.com/sipway/sipway/sip/transaction"
 	"github.com/sipway/sipway/store"
 	"github.com/sipway/sipway/transport"
+	"github.com/sipway/sipway/transport/certs"
 	"github.com/sipway/sipway/transport/locate"
 )
 
@@ -37,6 +38,7 @@ type server struct {
 	proxy        *proxy.Proxy
 	addresses    *addresses
 	locator      *locate.Locator
+	certificates *certs.Store // nil without TLS
 
 	// Messages that arrive before all listeners are open wait until they are.
 	opened  atomic.Bool
@@ -89,6 +91,7 @@ func (s *server) transportConfig() (transport.Config, error) {
 	if err != nil {
 		return transport.Config{}, err
 	}
+	s.certificates = store
 	if store != nil {
 		go store.Watch(s.run, cfg.TLS.Recheck, s.log)
 	}

@@ -81,7 +81,7 @@ func TestTableBlocks(t *testing.T) {
 
 func TestConsole(t *testing.T) {
 	var out bytes.Buffer
-	log := newLogger(&out, config.Log{Level: slog.LevelInfo, Format: config.LogConsole}, false)
+	log := newLogger(&out, config.Log{Format: config.LogConsole}, slog.LevelInfo, false)
 	log.Debug("not this")
 	log.With("flow", 7).WithGroup("msg").Warn("odd request", "method", "INVITE", "time", "late")
 	log.Info("bare")
@@ -99,7 +99,7 @@ func TestLogFormats(t *testing.T) {
 		config.LogJSON: `"msg":"m"`, config.LogLogfmt: "msg=m", config.LogAuto: "msg=m",
 	} {
 		var out bytes.Buffer
-		newLogger(&out, config.Log{Format: format}, false).Info("m")
+		newLogger(&out, config.Log{Format: format}, slog.LevelInfo, false).Info("m")
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%s: %s", format, &out)
 		}
