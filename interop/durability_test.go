@@ -14,18 +14,29 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/sipway/sipway/store/postgres/pgtest"
 )
 
 // A 200 to REGISTER is a promise: the server is killed in the middle of 500
 // registrations, and every one that it acknowledged is in the store, at once
 // and after a restart.
 func TestKillLosesNoAcknowledgedRegistration(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) { killLosesNone(t, settings{trusted: true}) })
+	t.Run("postgres", func(t *testing.T) {
+		for range 3 {
+			killLosesNone(t, settings{trusted: true, dsn: pgtest.Database(t)})
+		}
+	})
+}
+
+func killLosesNone(t *testing.T, with settings) {
+	t.Helper()
 	const (
 		phones  = 500
 		workers = 16 // so many REGISTERs are under way at any time
 		enough  = phones / 2
 	)
-	with := settings{trusted: true}
 	for i := range phones {
 		with.users = append(with.users, fmt.Sprintf("k%d@%s", i, domain))
 	}

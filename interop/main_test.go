@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"github.com/sipway/sipway/store/postgres/pgtest"
 )
 
 // patience bounds every wait for an event. It is far above what any event
@@ -45,7 +47,7 @@ func run(m *testing.M) (code int, err error) {
 			err = cerr
 		}
 	}()
-	return m.Run(), nil
+	return pgtest.Main(m), nil
 }
 
 // build compiles the server with the race detector: a data race under real

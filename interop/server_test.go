@@ -27,6 +27,7 @@ type settings struct {
 	trusted bool     // requests from loopback are not challenged
 	open    bool     // authentication mode none
 	memory  bool     // the memory store instead of SQLite
+	dsn     string   // another store instead of SQLite
 	md5     bool     // challenges for MD5 only, not for SHA-256 and MD5
 	users   []string // besides the named ones: name@domain
 	more    string   // lines of the configuration besides these
@@ -40,6 +41,7 @@ type server struct {
 	*process
 	udp, tcp, ws, admin string // host:port
 	dir                 string
+	dsn                 string // of the store, where it is not SQLite
 }
 
 // startServer starts a sipway on free ports of loopback and waits until it is
@@ -48,7 +50,7 @@ type server struct {
 func startServer(t *testing.T, with settings) *server {
 	t.Helper()
 	s := &server{
-		dir: t.TempDir(),
+		dir: t.TempDir(), dsn: with.dsn,
 		udp: freePort(t), tcp: freePort(t),
 		ws: freePort(t), admin: freePort(t),
 	}
@@ -102,8 +104,13 @@ func (s *server) writeFile(t *testing.T, name, text string) {
 	}
 }
 
-// store is the DSN of the server's SQLite store.
-func (s *server) store() string { return "sqlite:" + filepath.Join(s.dir, "sipway.db") }
+// store is the DSN of the server's store.
+func (s *server) store() string {
+	if s.dsn != "" {
+		return s.dsn
+	}
+	return "sqlite:" + filepath.Join(s.dir, "sipway.db")
+}
 
 // start runs the binary on what startServer wrote; the ports are the same each
 // time.

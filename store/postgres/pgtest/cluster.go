@@ -246,9 +246,30 @@ func (c *Cluster) Kill() error {
 	case <-time.After(patience):
 		errs = append(errs, errors.New("the server survived SIGKILL"))
 	}
-	// What it started in between sees that its parent has gone; the next start waits for
-	// that by itself.
-	return errors.Join(errs...)
+	// A new server does not start while one of the old one's processes still lives.
+	return errors.Join(append(errs, awaitEnd(pids))...)
+}
+
+// awaitEnd waits until none of the processes lives. They are not our children, so there is
+// nothing to wait on.
+func awaitEnd(pids []int) error {
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	limit := time.After(patience)
+	for {
+		alive := slices.ContainsFunc(pids, func(pid int) bool {
+			fields := stat(pid)
+			return len(fields) > 0 && fields[0] != "Z"
+		})
+		if !alive {
+			return nil
+		}
+		select {
+		case <-again.C:
+		case <-limit:
+			return errors.New("the server's processes survived SIGKILL")
+		}
+	}
 }
 
 // Pause stops all processes of the server where they are, as a machine that hangs; Resume
