@@ -1,4 +1,4 @@
-# The verbs: run, build, test, lint, bench, bench-server, fuzz, rules.
+# The verbs: run, build, test, lint, bench, bench-server, bench-store, fuzz, rules.
 # `make run` needs Go alone; `make test` installs what its real peers need.
 
 GO      ?= go
@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X main.version=$(VERSION)
 FUZZTIME ?= 60s
 
-.PHONY: run build test lint bench bench-server fuzz rules clean
+.PHONY: run build test lint bench bench-server bench-store fuzz rules clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sipway ./cmd/sipway
@@ -37,6 +37,10 @@ bench:
 # CPU per operation beside Kamailio's; installs nothing: apt-get install kamailio kamailio-websocket-modules
 bench-server: build
 	$(GO) run ./bench/server -sipway bin/sipway
+
+# Refreshes per second that are durable, and a million bindings; installs nothing.
+bench-store:
+	$(GO) run ./bench/store
 
 fuzz:
 	@set -e; for pkg in $$($(GO) list ./...); do \

@@ -24,6 +24,7 @@ type Config struct {
 	UDP, TCP, WS   netip.AddrPort
 	Domain         string
 	Password       string // of every user
+	Database       string // URL of a PostgreSQL that locations are written through to; empty for none
 	UDPChildren    int
 	TCPChildren    int
 	MaxConnections int

@@ -38,6 +38,7 @@ import (
 type options struct {
 	servers, ops     []string
 	rounds, pairs    int
+	postgres         bool
 	calls, requests  int
 	callRate         float64
 	requestRate      float64
@@ -114,6 +115,7 @@ func parse(args []string) (*options, error) {
 	f.IntVar(&o.udpChildren, "udp-children", 2, "Kamailio's processes for UDP")
 	f.IntVar(&o.idleClients, "idle-clients", 5000, "idle WebSocket clients of idle-ws")
 	f.BoolVar(&o.idleRegistered, "idle-registered", false, "idle-ws: every client registers (not with the plain server)")
+	f.BoolVar(&o.postgres, "postgres", false, "sipway and Kamailio write registrations through to a PostgreSQL of their own, whose CPU is counted")
 	f.BoolVar(&o.verbose, "v", false, "print every round")
 	f.StringVar(&o.profile, "profile", "", "directory for CPU profiles of sipway, one of each operation")
 	if err := f.Parse(args); err != nil {

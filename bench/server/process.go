@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sipway/sipway/bench/load"
+	"github.com/sipway/sipway/store/postgres/pgtest"
 )
 
 // stopTimeout is how long a server may take to end before it is killed.
@@ -30,6 +31,7 @@ type process struct {
 	log     string
 	stdin   *os.File // the echo servers end when it is closed
 	pids    []int
+	db      *pgtest.Cluster // counted with it; nil where it keeps registrations in memory
 	exited  chan struct{}
 	exitErr error
 }
@@ -73,6 +75,11 @@ func (p *process) stop() {
 		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // the group made above
 		<-p.exited
 	}
+	if p.db != nil {
+		if err := p.db.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench/server:", err)
+		}
+	}
 }
 
 // ready waits until the server answers and then takes down its processes.
@@ -110,7 +117,7 @@ func (p *process) failed(err error) error {
 	return fmt.Errorf("%s: %w; its log ends:\n%s", p.name, err, log)
 }
 
-// cpu is the processor time of all the server's processes.
+// cpu is the processor time of all the server's processes, its database's among them.
 func (p *process) cpu() (time.Duration, error) {
 	var sum time.Duration
 	for _, pid := range p.pids {
@@ -119,6 +126,9 @@ func (p *process) cpu() (time.Duration, error) {
 			return 0, p.failed(err)
 		}
 		sum += d
+	}
+	if p.db != nil {
+		sum += p.db.CPU()
 	}
 	return sum, nil
 }

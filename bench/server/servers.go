@@ -3,7 +3,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +21,7 @@ import (
 	"github.com/sipway/sipway/bench/kamailio"
 	"github.com/sipway/sipway/bench/load"
 	"github.com/sipway/sipway/bench/sipgoproxy"
+	"github.com/sipway/sipway/store/postgres/pgtest"
 )
 
 const (
@@ -44,12 +47,19 @@ func start(ctx context.Context, name string, o *options, dir string, need plan) 
 	}
 	target := load.Target{UDP: addrs[0], TCP: addrs[0], WS: addrs[1], Domain: domain, Password: password}
 	admin := addrs[2]
+	var db *pgtest.Cluster
+	dsn := ""
+	if o.postgres && (name == "sipway" || name == "kamailio") {
+		if db, dsn, err = startDatabase(ctx); err != nil {
+			return nil, err
+		}
+	}
 	var p *process
 	switch name {
 	case "sipway":
-		p, err = startSipway(ctx, o, dir, target, admin, need)
+		p, err = startSipway(ctx, o, dir, target, admin, need, dsn)
 	case "kamailio":
-		p, err = startKamailio(ctx, o, dir, target, need)
+		p, err = startKamailio(ctx, o, dir, target, need, dsn)
 		admin = netip.AddrPort{}
 	case "sipgo":
 		p, err = startChild(ctx, name, dir, childSipgo, target.UDP, target.TCP, target.WS)
@@ -64,9 +74,12 @@ func start(ctx context.Context, name string, o *options, dir string, need plan) 
 		return nil, fmt.Errorf("unknown server %q (sipway, kamailio, sipgo, floor)", name)
 	}
 	if err != nil {
+		if db != nil {
+			err = errors.Join(err, db.Close())
+		}
 		return nil, err
 	}
-	p.target, p.admin = target, admin
+	p.target, p.admin, p.db = target, admin, db
 	if err := p.ready(ctx, func() error { return p.answers(ctx) }); err != nil {
 		p.stop()
 		return nil, err
@@ -112,7 +125,7 @@ func get(ctx context.Context, admin netip.AddrPort, path string, to io.Writer) e
 	return err
 }
 
-func startSipway(ctx context.Context, o *options, dir string, t load.Target, admin netip.AddrPort, need plan) (*process, error) {
+func startSipway(ctx context.Context, o *options, dir string, t load.Target, admin netip.AddrPort, need plan, dsn string) (*process, error) {
 	binary := o.sipway
 	if binary == "" {
 		binary = filepath.Join(dir, "sipway")
@@ -131,13 +144,13 @@ listen:
   - udp://%v
   - tcp://%v
   - ws://%v/
-store: "memory:"
+store: "%s"
 admin: %v
 users_file: %s
 auth: {mode: digest, calls: flow}
 trusted: [%v]
 log: {level: warn}
-`, t.Domain, t.UDP, t.TCP, t.WS, admin, usersFile, load.TrustedSource)
+`, t.Domain, t.UDP, t.TCP, t.WS, cmp.Or(dsn, "memory:"), admin, usersFile, load.TrustedSource)
 	for file, text := range map[string]string{usersFile: users.String(), configFile: config} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			return nil, err
@@ -146,7 +159,14 @@ log: {level: warn}
 	return launch("sipway", dir, exec.CommandContext(ctx, binary, "serve", "--config", configFile))
 }
 
-func startKamailio(ctx context.Context, o *options, dir string, t load.Target, need plan) (*process, error) {
+func startKamailio(ctx context.Context, o *options, dir string, t load.Target, need plan, dsn string) (*process, error) {
+	if dsn != "" {
+		if err := makeKamailioTables(ctx, dsn); err != nil {
+			return nil, err
+		}
+		// Its URLs have a password and no parameters.
+		dsn, _, _ = strings.Cut(strings.Replace(dsn, "sipway@", "sipway:x@", 1), "?")
+	}
 	file := filepath.Join(dir, "kamailio.cfg")
 	f, err := os.Create(file)
 	if err != nil {
@@ -154,7 +174,7 @@ func startKamailio(ctx context.Context, o *options, dir string, t load.Target, n
 	}
 	err = kamailio.Config{
 		UDP: t.UDP, TCP: t.TCP, WS: t.WS, Domain: t.Domain, Password: t.Password,
-		UDPChildren: o.udpChildren, TCPChildren: 1, MaxConnections: need.connections + 1000,
+		Database: dsn, UDPChildren: o.udpChildren, TCPChildren: 1, MaxConnections: need.connections + 1000,
 	}.Write(f)
 	if closeErr := f.Close(); err == nil {
 		err = closeErr

@@ -29,6 +29,7 @@ var allowed = map[string][]string{
 	"admin":           {"sip", "sip/digest", "store"},
 	"cmd/...":         {"..."},
 	"bench/...":       {"bench/...", "sip", "sip/digest"},
+	"bench/server":    {"bench/...", "sip", "sip/digest", "store/postgres/pgtest"},
 	"bench/store":     {"sip", "store", "store/..."},
 	"interop":         {"store/postgres/pgtest"},
 	"docs/...":        {},
