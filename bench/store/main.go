@@ -29,6 +29,7 @@ type options struct {
 	bindings int
 	expired  int
 	lasts    time.Duration
+	lanes    int
 	dir      string
 }
 
@@ -37,6 +38,7 @@ func main() {
 	flag.IntVar(&o.bindings, "bindings", 1_000_000, "bindings of the large store")
 	flag.IntVar(&o.expired, "expired", 100_000, "those of them that expire and are swept")
 	flag.DurationVar(&o.lasts, "lasts", 5*time.Second, "time of each measurement")
+	flag.IntVar(&o.lanes, "lanes", 0, "batches of PostgreSQL under way at a time (0: the default)")
 	flag.StringVar(&o.dir, "dir", "", "where the databases are made (the temporary folder)")
 	flag.Parse()
 	slog.SetLogLoggerLevel(slog.LevelWarn)
@@ -96,7 +98,7 @@ func (k *kit) openPostgres(cfg postgres.Config) (store.Store, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	cfg.CacheBytes = 2 << 30
+	cfg.CacheBytes, cfg.Lanes = 2<<30, k.lanes
 	s, err := postgres.Open(k.ctx, dsn, cfg)
 	return s, dsn, err
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/sipway/sipway/sip"
@@ -72,7 +73,7 @@ func (k *kit) bind(s store.Store, first, last, expiring int, now time.Time) erro
 
 // refreshes prints the rates of refreshes.
 func (k *kit) refreshes() error {
-	fmt.Fprintln(k.out, "store\tclients\trefreshes/s\tp50\tp99\tone by one/s\tp50\tp99\tratio\t")
+	fmt.Fprintln(k.out, "store\tclients\trefreshes/s\tp50\tp99\tCPU\tone by one/s\tp50\tp99\tCPU\tratio\t")
 	rounds := []struct {
 		name string
 		open func(alone bool) (store.Store, error)
@@ -103,8 +104,8 @@ func (k *kit) refreshes() error {
 				}
 			}
 			all, one := results[0], results[1]
-			fmt.Fprintf(k.out, "%s\t%d\t%.0f\t%v\t%v\t%.0f\t%v\t%v\t%.1f\t\n", round.name, clients,
-				all.perSecond, all.p50, all.p99, one.perSecond, one.p50, one.p99, all.perSecond/one.perSecond)
+			fmt.Fprintf(k.out, "%s\t%d\t%.0f\t%v\t%v\t%v\t%.0f\t%v\t%v\t%v\t%.1f\t\n", round.name, clients,
+				all.perSecond, all.p50, all.p99, all.cpu, one.perSecond, one.p50, one.p99, one.cpu, all.perSecond/one.perSecond)
 		}
 	}
 	return k.out.Flush()
@@ -114,6 +115,7 @@ func (k *kit) refreshes() error {
 type rate struct {
 	perSecond float64
 	p50, p99  time.Duration
+	cpu       time.Duration // of a refresh: ours, the clients' included, and the database's
 }
 
 // refresh has clients that each refresh the bindings of their own users in turn.
@@ -125,7 +127,7 @@ func (k *kit) refresh(s store.Store, clients int) (rate, error) {
 	took := make([][]time.Duration, clients)
 	failed := make(chan error, clients)
 	var wg sync.WaitGroup
-	began := time.Now()
+	began, used := time.Now(), k.cpu()
 	for c := range clients {
 		wg.Go(func() {
 			for cseq := uint32(2); !stop.Load(); cseq++ {
@@ -142,14 +144,23 @@ func (k *kit) refresh(s store.Store, clients int) (rate, error) {
 	}
 	time.AfterFunc(k.lasts, func() { stop.Store(true) })
 	wg.Wait()
-	lasted := time.Since(began)
+	lasted, spent := time.Since(began), k.cpu()-used
 	close(failed)
 	if err := <-failed; err != nil {
 		return rate{}, err
 	}
 	all := slices.Concat(took...)
 	slices.Sort(all)
-	return rate{float64(len(all)) / lasted.Seconds(), quantile(all, .5), quantile(all, .99)}, nil
+	return rate{float64(len(all)) / lasted.Seconds(), quantile(all, .5), quantile(all, .99), (spent / time.Duration(len(all))).Round(100 * time.Nanosecond)}, nil
+}
+
+// cpu returns the processor time of this process and of the database.
+func (k *kit) cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano()+u.Stime.Nano()) + k.cluster.CPU()
 }
 
 // quantile returns one of sorted durations, with three digits.
