@@ -116,7 +116,7 @@ func Without(bindings []Binding, gone func(*Binding) bool) []Binding {
 }
 
 // texts lists the binding's strings.
-func (b *Binding) texts() [10]*string {
+func (b *Binding) texts() [maxTexts]*string {
 	return [...]*string{
 		&b.AOR, &b.Key, &b.Contact, &b.Params, &b.Path,
 		&b.Methods, &b.Instance, &b.UserAgent, &b.CallID, &b.Node,
@@ -139,22 +139,30 @@ func (b *Binding) Pack() {
 	pack(texts[:])
 }
 
-// pack replaces strings by parts of one new string.
+// pack replaces strings by parts of one new string. What stands in one before is not there
+// twice: an instance is a part of the binding's key.
 func pack(texts []*string) {
 	n := 0
 	for _, s := range texts {
 		n += len(*s)
 	}
-	var all strings.Builder
-	all.Grow(n)
-	for _, s := range texts {
-		all.WriteString(*s)
+	var places [maxTexts]int
+	var found strings.Builder
+	found.Grow(n)
+	for i, s := range texts {
+		if places[i] = strings.Index(found.String(), *s); places[i] < 0 {
+			places[i] = found.Len()
+			found.WriteString(*s)
+		}
 	}
-	rest := all.String()
-	for _, s := range texts {
-		*s, rest = rest[:len(*s)], rest[len(*s):]
+	all := strings.Clone(found.String()) // without the room that was not needed
+	for i, s := range texts {
+		*s = all[places[i] : places[i]+len(*s)]
 	}
 }
+
+// maxTexts is the most strings that a value has.
+const maxTexts = 10
 
 // packLike is Pack for a refresh of old: where nothing but times and numbers changed, which
 // is the rule, it takes old's strings and allocates nothing.

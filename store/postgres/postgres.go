@@ -1,7 +1,7 @@
 // Package postgres is the store that several nodes share, in PostgreSQL 13 or newer.
 //
-// A REGISTER is written by one of a few lanes, chosen by its AOR; a lane is a connection
-// and a goroutine that writes all REGISTERs that wait for it together (see
+// A REGISTER is written by a lane, chosen by its AOR where there are several; a lane is a
+// connection and a goroutine that writes all REGISTERs that wait for it together (see
 // store/internal/batch). A plain refresh of a binding that is in memory takes one round
 // trip for the whole batch, without a lock: the statement changes a row only if it is still
 // the one in memory. What it does not change, and everything else, takes two: the AORs are
@@ -46,7 +46,8 @@ type Config struct {
 	// CacheBytes bounds the memory that bindings and users are kept in; 0 means 256 MiB.
 	// What is kept for when the database is down comes on top where it is not cached.
 	CacheBytes int64
-	// Lanes is how many batches may be under way at a time; 0 means 4.
+	// Lanes is how many batches may be under way at a time; 0 means 1, which costs least:
+	// the more lanes, the smaller the batches. More are for a database far away.
 	Lanes int
 	// OneByOne has a transaction for each write, one after the other: what batches are
 	// compared with.
@@ -63,8 +64,10 @@ const (
 	maxReaders = 8
 	// roundTrip bounds the answer of the database to a batch; the database itself gives up
 	// a second before, which leaves the outcome certain.
-	roundTrip   = 5 * time.Second
-	lockTimeout = "3s"
+	roundTrip = 5 * time.Second
+	// lockTimeout is for a lock that another session keeps: ours are held for a moment, and
+	// everybody in the lane waits.
+	lockTimeout = "500ms"
 	execTimeout = "4s"
 	// connectTimeout bounds a try to connect.
 	connectTimeout = 3 * time.Second
@@ -116,7 +119,7 @@ func Open(ctx context.Context, dsn string, cfg Config) (*Store, error) {
 }
 
 func open(ctx context.Context, conf *pgxpool.Config, cfg Config) (_ *Store, err error) {
-	cfg.Lanes = cmp.Or(cfg.Lanes, 4)
+	cfg.Lanes = cmp.Or(cfg.Lanes, 1)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}

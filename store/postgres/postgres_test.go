@@ -22,7 +22,7 @@ func TestContract(t *testing.T) {
 // A cache of one entry per shard forgets all the time, so most writes take the slow way and
 // most reads race with writes.
 func TestContractTinyCache(t *testing.T) {
-	storetest.Run(t, opener(postgres.Config{CacheBytes: 1}))
+	storetest.Run(t, opener(postgres.Config{CacheBytes: 1, Lanes: 4}))
 }
 
 func opener(cfg postgres.Config) func(*testing.T) store.Store {
