@@ -69,6 +69,7 @@ func (b *branch) build(flow sip.Flow, sole bool) *sip.Message {
 		b.lose(480)
 		return nil
 	}
+	sole = sole && len(c.branches) == 1 && len(b.target.next) == 0
 	breadth := b.breadth
 	r := c.request // the context lets go of it with its last branch
 	c.mu.Unlock()

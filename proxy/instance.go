@@ -69,6 +69,7 @@ func (p *Proxy) toGRUU(c *responseContext) {
 		case !valid:
 			c.reject(refuse(404, ""))
 		default:
+			c.home = true
 			c.disposition = readDisposition(r.msg)
 			p.toBindings(bindings, aor, c, func(bindings []store.Binding) []target {
 				bindings, _ = of(bindings)

@@ -60,3 +60,22 @@ func TestDialogOutlivesProcess(t *testing.T) {
 		other.next(daveUDP, "SIP/2.0 200")
 	})
 }
+
+// What was edited before it is forwarded is edited once for each flow that is tried.
+func TestRequestForEachFlow(t *testing.T) {
+	run(t, func(w *world) {
+		w.bindInstance("bob", "sip:one@b.invalid", bobTab, "i", 1, 0)
+		w.bindInstance("bob", "sip:one@b.invalid", bobWS, "i", 2, 60)
+		w.receive(aliceWS, newRequest("MESSAGE", "sip:bob@example.test;gr=i", alice, viaWS, "Route: <sip:198.51.100.1;lr>"))
+		w.respond(bobTab, w.next(bobTab, "MESSAGE"), 430)
+		m := w.next(bobWS, "MESSAGE")
+		if vias := slices.Collect(m.Values(sip.HVia)); len(vias) != 2 {
+			t.Errorf("Vias %q", vias)
+		}
+		if hops, _ := m.MaxForwards(); hops != 69 {
+			t.Errorf("Max-Forwards %d", hops)
+		}
+		w.respond(bobWS, m, 430)
+		w.next(aliceWS, "SIP/2.0 480") // 430 is for us alone (RFC 5626 §7)
+	})
+}
