@@ -68,6 +68,9 @@ var (
 	eventsDesc        = desc("registration_events_total", "What happened to registrations at this node.", "event")
 	watchersDesc      = desc("registration_watchers", "Readers of registration events.")
 	cacheDesc         = desc("cache_lookups_total", "Look-ups in memory; a miss goes to the database.", "cache", "result")
+	evictedDesc       = desc("cache_evictions_total", "Entries that gave way to others in memory.", "cache")
+	entriesDesc       = desc("cache_entries", "Addresses or users in memory in front of the database.", "cache")
+	cacheBytesDesc    = desc("cache_bytes", "Memory in front of the database, as it is reckoned against its bound.", "cache")
 )
 
 // Describe implements [prometheus.Collector]. What is collected depends on the listeners.
@@ -92,8 +95,9 @@ func (m *exposition) Collect(out chan<- prometheus.Metric) {
 		}
 	}
 	c.gauge(watchersDesc, float64(p.changes.active.Load()))
-	c.cache("bindings", &p.meters.bindings)
-	c.cache("users", &p.meters.users)
+	bindings, users := p.store.CacheStats()
+	c.cache("bindings", &p.meters.bindings, &bindings)
+	c.cache("users", &p.meters.users, &users)
 	if s := p.server.Load(); s != nil {
 		c.transports(s)
 		c.work(s)
@@ -111,9 +115,12 @@ func (c collector) gauge(d *prometheus.Desc, n float64, labels ...string) {
 	c.out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, n, labels...)
 }
 
-func (c collector) cache(name string, hits *cacheMeter) {
+func (c collector) cache(name string, hits *cacheMeter, st *store.CacheStats) {
 	c.counter(cacheDesc, hits.hits.Load(), name, "hit")
 	c.counter(cacheDesc, hits.misses.Load(), name, "miss")
+	c.counter(evictedDesc, st.Evictions, name)
+	c.gauge(entriesDesc, float64(st.Entries+st.Absent), name)
+	c.gauge(cacheBytesDesc, float64(st.Bytes), name)
 }
 
 // transports collects what the transport and the way in have counted.

@@ -52,6 +52,7 @@ func TestMetrics(t *testing.T) {
 		`sipway_store_seconds_count{operation="register"}`:           "2",
 		`sipway_store_failures_total{operation="register"}`:          "0",
 		`sipway_cache_lookups_total{cache="bindings",result="miss"}`: "0",
+		`sipway_cache_evictions_total{cache="users"}`:                "0",
 		`sipway_transactions{kind="server",method="INVITE"}`:         "1",
 	} {
 		if got := l.metric(text, name); got != want {

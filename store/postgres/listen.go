@@ -186,6 +186,7 @@ func (s *Store) hear(ctx context.Context, conn *pgx.Conn) error {
 func (s *Store) lost(err error, log bool) {
 	s.health.listening.Store(false)
 	s.health.lives.Add(1)
+	s.pool.Reset() // its connections are of before, too
 	s.leases.freeze(time.Now())
 	s.bindings.Flush()
 	s.users.Flush()

@@ -33,13 +33,12 @@ func (l *lane) refresh(ops []*op) (rest []*op) {
 	done, err := l.touch(plain)
 	if err != nil {
 		if !refused(err) {
-			err = l.failed(err)
 			for _, r := range plain {
 				l.forget(r.new().AOR)
-				finish(r.ops, err)
+				finish(r.ops, l.failed(err))
 			}
 			if l.conn.IsClosed() {
-				finish(rest, err)
+				finish(rest, unavailable(context.Background(), err)) // not begun
 				return nil
 			}
 			return rest
