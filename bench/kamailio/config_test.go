@@ -20,6 +20,7 @@ func TestWrite(t *testing.T) {
 	for _, want := range []string{
 		"#!KAMAILIO", "listen=udp:127.0.0.1:5060", "listen=tcp:127.0.0.1:8080", "alias=example.test",
 		"children=2", "tcp_children=1", "tcp_max_connections=6000", `modparam("usrloc", "db_mode", 0)`,
+		`modparam("websocket", "ping_application_data", "ping")`,
 	} {
 		if !slices.Contains(lines, want) {
 			t.Errorf("no line %q", want)

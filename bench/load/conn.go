@@ -18,6 +18,9 @@ const headroom = 14
 // connectTimeout bounds connecting and the WebSocket handshake.
 const connectTimeout = 5 * time.Second
 
+// shownBytes is how much of what can't be read is shown.
+const shownBytes = 32
+
 // maxPending bounds what a stream may hold of an incomplete message.
 const maxPending = 64 << 10
 
@@ -179,6 +182,9 @@ func (c *conn) stream(b []byte, deliver func(*conn, []byte)) error {
 			n, err = c.nextFrame(b, deliver)
 		} else {
 			n, err = c.nextMessage(b, deliver)
+		}
+		if err == errFraming {
+			return fmt.Errorf("%w: %q", err, b[:min(len(b), shownBytes)])
 		}
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ package load
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -34,7 +35,7 @@ func TestTCPFraming(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"X\r\n\r\n", "X\r\nContent-Length: a\r\n\r\n", "X\r\nContent-Length: 99999999\r\n\r\n", strings.Repeat("x", maxPending+1)} {
-		if _, err := collect(t, TCP, []byte(bad), len(bad)); err != errFraming {
+		if _, err := collect(t, TCP, []byte(bad), len(bad)); !errors.Is(err, errFraming) {
 			t.Errorf("%.40q: %v, want %v", bad, err, errFraming)
 		}
 	}
@@ -72,7 +73,7 @@ func TestWSFraming(t *testing.T) {
 		"64-bit":   {[]byte{0x81, 127}, errFraming},
 		"close":    {serverFrame(opClose, ""), errClosed},
 	} {
-		if _, err := collect(t, WS, tt.frame, len(tt.frame)); err != tt.want {
+		if _, err := collect(t, WS, tt.frame, len(tt.frame)); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
 		}
 	}
