@@ -16,6 +16,9 @@ func (p *Proxy) Ack(f sip.Flow, ack *sip.Message) {
 		p.Logger.Debug("ACK dropped", "call-id", ack.CallID(), "error", err)
 		return
 	}
+	if r.inDialog || p.Auth.Trusted(f) {
+		p.Calls.Within(ack, f)
+	}
 	p.ackToInstance(&r)
 	switch {
 	case r.next != nil && r.next.gone:

@@ -30,11 +30,11 @@ type actor struct {
 	sent     map[string]*sip.Message // the last one sent of each method
 	unacked  map[string]bool         // branches of INVITEs answered above 2xx
 	n        int                     // branches and tags given out
-	dialog   dialog
+	dialog   uaDialog
 }
 
-// dialog is the dialog state of the last 2xx or INVITE (RFC 3261 §12.1).
-type dialog struct {
+// uaDialog is the dialog state of the last 2xx or INVITE (RFC 3261 §12.1).
+type uaDialog struct {
 	callID        string
 	local, remote string // From or To, with tags
 	target        string
@@ -109,7 +109,7 @@ func (a *actor) received(m *sip.Message) {
 		return
 	case sip.INVITE, sip.SUBSCRIBE:
 		if m.ToTag() == "" {
-			a.dialog = dialog{
+			a.dialog = uaDialog{
 				callID: m.CallID(), remote: header(m, sip.HFrom), local: header(m, sip.HTo) + ";tag=" + a.tag(),
 				routes: slices.Collect(m.Values(sip.HRecordRoute)), target: contactOf(m), seq: 100,
 			}
@@ -124,7 +124,7 @@ func (a *actor) answered(m *sip.Message) {
 	if m.Status() < 300 && m.ToTag() != "" && a.dialog.target == "" {
 		routes := slices.Collect(m.Values(sip.HRecordRoute))
 		slices.Reverse(routes)
-		a.dialog = dialog{
+		a.dialog = uaDialog{
 			callID: m.CallID(), local: header(m, sip.HFrom), remote: header(m, sip.HTo),
 			routes: routes, seq: int(m.CSeq().Seq),
 		}
@@ -168,7 +168,7 @@ func (a *actor) send(words, headers []string) {
 	case method == "CANCEL":
 		a.cancel(headers)
 	case len(words) > 1:
-		a.dialog = dialog{}
+		a.dialog = uaDialog{}
 		a.newRequest(method, words[1], headers)
 	default:
 		a.inDialog(method, headers)
@@ -234,7 +234,7 @@ func (a *actor) inDialog(method string, headers []string) {
 // wayOf returns Request-URI and Routes of a request within a dialog. Of the lines below it,
 // "strict" has it sent as by a strict router (RFC 2543), "alias NAME" calls us so in the
 // Routes.
-func (a *actor) wayOf(d *dialog, lines []string) (target string, routes, headers []string) {
+func (a *actor) wayOf(d *uaDialog, lines []string) (target string, routes, headers []string) {
 	target, routes = d.target, slices.Clone(d.routes)
 	for _, line := range lines {
 		if line == "strict" {

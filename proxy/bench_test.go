@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/sip/dialog"
 	"github.com/sipway/sipway/sip/transaction"
 )
 
@@ -45,6 +46,7 @@ func benchmarkCall(b *testing.B, from, to sip.Flow, contact string) {
 	w.proxy.Network = w
 	w.layer = transaction.New(transaction.Config{}, w, w)
 	w.proxy.Transactions = w.layer
+	w.proxy.Calls = dialog.New(dialog.Config{})
 	w.auth.Bind(from, "alice@example.test", farFuture())
 	w.bind("bob", contact, to)
 	sdp := bytes.Repeat([]byte("a=rtpmap:0 PCMU/8000\r\n"), 12)

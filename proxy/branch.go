@@ -12,6 +12,7 @@ import (
 type branch struct {
 	context *responseContext
 	target  target
+	leg     int // its number among the call's legs, from 1; set before its first response
 
 	// Guarded by context.mu.
 	client    *transaction.Client
@@ -44,6 +45,9 @@ func (b *branch) wanted() bool { return !b.done && !b.cancelled && !b.context.cl
 // there is none.
 func (b *branch) start() {
 	hop := &b.target.hop
+	if client := hop.client; client != nil && recordRoutes(b.context.method) {
+		hop.owner = b.context.proxy.tokens.owner(client.AOR, clientID(client))
+	}
 	switch {
 	case hop.gone:
 		b.lose(480)
@@ -99,6 +103,7 @@ func (b *branch) send(flow sip.Flow, a *attempt) {
 		b.fail(513)
 		return
 	}
+	b.recordSent(flow)
 	var handler transaction.ClientHandler = b
 	if a != nil {
 		handler = a
@@ -137,13 +142,14 @@ func (b *branch) Response(client *transaction.Client, m *sip.Message) {
 	case m.Via() == nil: // it was meant for us, and we asked nothing
 	case m.Status() > 299:
 		b.flowFailed(m)
+		c.recorded().Leg(b.leg-1, m.Status(), false)
 		c.failure(b, m)
 		return
 	case m.Status() > 199:
 		c.success(b, client, m)
 	case m.Status() > 100: // step 2; 100 is for this hop alone
 		b.ring()
-		c.provisional(m)
+		c.provisional(b, m)
 	}
 	m.Release()
 }
@@ -231,5 +237,6 @@ func (b *branch) lose(status int) {
 // fail has the branch end with a response of our own.
 func (b *branch) fail(status int) {
 	c := b.context
+	c.recorded().Leg(b.leg-1, status, true)
 	c.failed(b, c.tx.NewResponse(status, ""))
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/sip/dialog"
 	"github.com/sipway/sipway/sip/transaction"
 )
 
@@ -32,12 +33,14 @@ type responseContext struct {
 	disposition disposition
 	preferences preferences
 	event       string // package of a SUBSCRIBE
+	timer       sessionTimer
 	parking     parking
 	merge       mergeKey // in the proxy's index until the last branch has ended
 	counted     bool     // among the proxy's calls until then
 	tallied     atomic.Bool
 
 	mu       sync.Mutex
+	call     dialog.Request // the request among the calls that pass
 	set      targetSet
 	branches []*branch // those started, in that order
 	first    branch    // room for the usual one
@@ -185,11 +188,12 @@ func (c *responseContext) end() {
 
 // provisional forwards a response below 200, whichever branch it is of, until a final one
 // has been forwarded (RFC 3261 §16.7 step 5).
-func (c *responseContext) provisional(m *sip.Message) {
+func (c *responseContext) provisional(b *branch, m *sip.Message) {
 	c.mu.Lock()
-	answered := c.answered
+	answered, call := c.answered, c.call
 	c.mu.Unlock()
 	if !answered {
+		call.Response(b.leg-1, m)
 		c.respond(m)
 	}
 }
@@ -210,11 +214,15 @@ func (c *responseContext) success(b *branch, client *transaction.Client, m *sip.
 	if !c.disposition.noCancel {
 		losers = c.cancelPending(reasonElsewhere)
 	}
+	call := c.call
 	c.mu.Unlock()
 	switch {
 	case late:
+		call.Leg(b.leg-1, m.Status(), false)
 		c.terminate(b, client.Flow(), m)
 	case pass:
+		c.timeAnswer(m)
+		call.Response(b.leg-1, m)
 		c.respond(m)
 	}
 	cancelAll(losers, reasonElsewhere)
@@ -330,6 +338,7 @@ func (c *responseContext) passOver() {
 // branch. The layer has answered it.
 func (c *responseContext) Cancel(_ *transaction.Server, cancel *sip.Message) {
 	reason, _ := cancel.Get(sip.HReason)
+	c.recorded().Cancel(reason)
 	c.abandon(reason)
 }
 
@@ -337,6 +346,7 @@ func (c *responseContext) Cancel(_ *transaction.Server, cancel *sip.Message) {
 // ACK came, which is the caller's fault.
 func (c *responseContext) Error(_ *transaction.Server, err error) {
 	c.proxy.Logger.Debug("upstream lost", "call-id", c.callID, "error", err)
+	c.recorded().Leave()
 	c.abandon(reasonGone)
 }
 
@@ -357,6 +367,7 @@ func (c *responseContext) abandon(reason string) {
 // more it is dropped (RFC 3261 §16.9).
 func (c *responseContext) respond(m *sip.Message) {
 	c.tally(m.Status())
+	c.recordFinal(m.Status(), m.Reason())
 	if err := c.tx.Respond(m); err != nil {
 		c.proxy.Logger.Debug("response not sent", "call-id", c.callID, "status", m.Status(), "error", err)
 	}
@@ -365,6 +376,7 @@ func (c *responseContext) respond(m *sip.Message) {
 // reply is respond for a response of our own that nothing is added to.
 func (c *responseContext) reply(status int, reason string) {
 	c.tally(status)
+	c.recordFinal(status, reason)
 	if err := c.tx.Reply(status, reason); err != nil {
 		c.proxy.Logger.Debug("response not sent", "call-id", c.callID, "status", status, "error", err)
 	}

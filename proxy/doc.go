@@ -25,6 +25,8 @@
 //	late.go       2xx of further phones, by policy
 //	owner.go      RFC 5626 §5.3  a dialog follows its client to its present flow
 //	park.go       waiting for a user whose flow broke just now
+//	calls.go      RFC 3261 §12  what passes is noted among the calls
+//	session.go    RFC 4028 §8  session timers
 //	overload.go   §21.5.4  what is served when there is too much of it
 //	ack.go        §16.11  ACK to a 2xx, which has no transaction
 //	options.go    §11.2  OPTIONS to the proxy itself

@@ -71,12 +71,8 @@ func hasScheme(uri, scheme string) bool {
 // by its own transport, and the token behind the other's value names the flow to it. So
 // nothing need be rewritten in the response (RFC 3261 §16.7 step 8).
 func (p *Proxy) recordRoute(r *request, to sip.Flow, next *hop, secure bool) string {
-	owner := next.owner
-	if b := next.client; b != nil {
-		owner = p.tokens.owner(b.AOR, clientID(b))
-	}
 	b := make([]byte, 0, 320)
-	b = p.appendRoute(b, route{to, owner}, secure)
+	b = p.appendRoute(b, route{to, next.owner}, secure)
 	b = append(b, ", "...)
 	return string(p.appendRoute(b, route{r.flow, r.owner}, secure))
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sipway/sipway/auth"
 	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/sip/dialog"
 	"github.com/sipway/sipway/sip/digest"
 	"github.com/sipway/sipway/sip/transaction"
 	"github.com/sipway/sipway/store"
@@ -46,6 +47,7 @@ type world struct {
 	failed   []string          // contacts whose flow was said to have failed
 	cold     bool              // nothing is in memory: the store is asked
 	broken   bool              // and fails
+	ended    []dialog.Record   // calls
 
 	onSend func(p packet) // called once, within the Send of the next INVITE
 }
@@ -118,7 +120,11 @@ func newWorldFor(t testing.TB) *world {
 		},
 		Key:    key,
 		Logger: slog.New(slog.DiscardHandler),
-	}, Services{Transactions: w.layer, Network: w, Locations: w, Users: w, Auth: w.auth, Locator: w})
+	}, Services{Transactions: w.layer, Network: w, Locations: w, Users: w, Auth: w.auth, Locator: w, Calls: dialog.New(dialog.Config{
+		Reachable: func(p *dialog.Party) (sip.Flow, bool) { return w.proxy.Reachable(p) },
+		Describe:  func(sdp []byte) dialog.Media { return dialog.Media{Codec: string(sdp)} },
+		Ended:     w.callEnded,
+	})})
 	for _, f := range []sip.Flow{aliceWS, bobWS, bobTab, carolTCP} {
 		w.open(f)
 	}

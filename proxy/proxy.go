@@ -10,6 +10,7 @@ import (
 
 	"github.com/sipway/sipway/auth"
 	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/sip/dialog"
 	"github.com/sipway/sipway/sip/transaction"
 	"github.com/sipway/sipway/store"
 )
@@ -59,6 +60,13 @@ type Config struct {
 	// NoAnswer is how long targets of one preference ring before those of the next one are
 	// tried; 0 means until they have answered. The last ones ring until Timer C.
 	NoAnswer time.Duration
+
+	// SessionExpires is the session timer (RFC 4028) that calls without one are to have, and
+	// the longest that others may have; 0: we ask for none, and let those of others be.
+	SessionExpires time.Duration
+
+	// MinSE is the shortest session timer that we let pass; less than 90 s means 90 s.
+	MinSE time.Duration
 
 	// MaxCalls bounds the calls that are being set up at a time; 0 means 20,000. Above it a
 	// new one is answered with 503.
@@ -127,6 +135,7 @@ type Services struct {
 	Users        Users
 	Auth         *auth.Authenticator
 	Locator      Locator
+	Calls        *dialog.Calls // records of the calls that pass; nil: there are none
 }
 
 // Proxy is a stateful proxy. Its methods are safe for concurrent use.
@@ -166,6 +175,7 @@ func New(cfg Config, services Services) *Proxy {
 	if cfg.LookupTimeout <= 0 {
 		cfg.LookupTimeout = defaultLookupTimeout
 	}
+	cfg.MinSE = max(cfg.MinSE, defaultMinSE)
 	if cfg.MaxCalls <= 0 {
 		cfg.MaxCalls = defaultMaxCalls
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/sip/dialog"
 	"github.com/sipway/sipway/store"
 )
 
@@ -56,6 +58,9 @@ func playScript(t *testing.T, text string) {
 	t.Run(title, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &script{t: t, w: newWorld(t), actors: make(map[string]*actor), began: time.Now()}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			go s.w.proxy.Calls.Run(ctx)
 			for _, st := range steps {
 				s.line = st.line
 				s.play(st)
@@ -69,6 +74,9 @@ func playScript(t *testing.T, text string) {
 			}
 			if stats := s.w.layer.Stats(); stats.InviteClients+stats.Clients+stats.InviteServers+stats.Servers != 0 {
 				s.fail("transactions left: %+v", stats)
+			}
+			if live := s.w.proxy.Calls.Stats().Live; live[dialog.Trying]+live[dialog.Early]+live[dialog.Ending] != 0 {
+				s.fail("calls left in the records: %v", live)
 			}
 			if left := s.w.proxy.Stats(); left.Calls+left.Merging != 0 {
 				s.fail("left in the proxy: %+v", left)
@@ -128,6 +136,10 @@ func (s *script) play(st step) {
 		s.w.wait(d)
 	case fields[0] == "close":
 		s.actor(fields[1]).close()
+	case fields[0] == "ended":
+		s.checkEnded(fields[1:])
+	case fields[0] == "live":
+		s.checkLive(fields[1:])
 	case fields[0] == "refuse":
 		s.w.refuse(s.actor(fields[1]).flow.Remote)
 	case fields[0] == "reconnect":
@@ -160,6 +172,14 @@ func (s *script) configure(settings []string) {
 func (s *script) setting(key, value string) bool {
 	p := s.w.proxy
 	switch key {
+	case "session_expires", "min_se":
+		d, err := time.ParseDuration(value)
+		if key == "min_se" {
+			p.MinSE = d
+		} else {
+			p.SessionExpires = d
+		}
+		return err == nil
 	case "no_answer":
 		d, err := time.ParseDuration(value)
 		p.NoAnswer = d

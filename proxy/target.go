@@ -30,6 +30,11 @@ func (p *Proxy) findTargets(c *responseContext) {
 	if recordRoutes(r.msg.Method()) {
 		r.owner = p.ownerOf(r)
 	}
+	p.record(c)
+	if err := p.timeSession(c); err != nil {
+		c.reject(err)
+		return
+	}
 	switch {
 	case p.foreignGRUU(r):
 		c.reject(refuse(403, "Contact Is Another User's GRUU"))
