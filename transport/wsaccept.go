@@ -37,11 +37,11 @@ type wsServer struct {
 func (ln *streamListener) serveWS(at netip.AddrPort) error {
 	l := ln.layer
 	server := &http.Server{
-		Handler:           &wsServer{l, ln.transport, cmp.Or(ln.Path, "/")},
-		ReadHeaderTimeout: handshakeTimeout,
-		IdleTimeout:       handshakeTimeout,
-		MaxHeaderBytes:    maxHandshake,
-		ErrorLog:          slog.NewLogLogger(l.cfg.Logger.Handler(), slog.LevelDebug),
+		Handler:        &wsServer{l, ln.transport, cmp.Or(ln.Path, "/")},
+		ReadTimeout:    handshakeTimeout, // of a body too, which nobody asked for
+		IdleTimeout:    handshakeTimeout,
+		MaxHeaderBytes: maxHandshake,
+		ErrorLog:       slog.NewLogLogger(l.cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	if err := l.listening(ln.transport, at, closers{ln.Listener, server}); err != nil {
 		return err
