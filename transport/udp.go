@@ -154,8 +154,10 @@ func (s *udpSocket) read(l *Layer, u *udpListener) {
 			}
 			in, ok = r.more()
 		}
+		u.batch.sending.Lock()
 		out = u.batch.end(out)
 		s.sendAll(out)
+		u.batch.sending.Unlock()
 		clear(out)
 	}
 }
@@ -227,7 +229,9 @@ func (l *Layer) sendUDP(f sip.Flow, b []byte) error {
 		a := f.Remote.Addr().As16()
 		s = u.sockets[(int(a[14])+int(a[15])+int(f.Remote.Port()))%n]
 	}
+	u.batch.sending.Lock()
 	err := s.send(f, b)
+	u.batch.sending.Unlock()
 	s.tally.sent(len(b), err)
 	if errors.Is(err, net.ErrClosed) {
 		err = fmt.Errorf("%w: %w", ErrFlowClosed, err)

@@ -21,6 +21,11 @@ const (
 //
 // Whoever has begun takes at its end all that was added until then, so nothing is left over.
 type udpBatch struct {
+	// sending is held from the taking of a batch until it has been sent, so that no later
+	// one overtakes it: a 200 that arrives before its 180 fails a call. It is locked before
+	// mu.
+	sending sync.Mutex
+
 	mu       sync.Mutex
 	handlers int // that have begun and not ended
 	queue    []outgoing
@@ -49,7 +54,8 @@ func (q *udpBatch) add(d outgoing) bool {
 	return true
 }
 
-// end returns what the caller is to send, and takes room for what comes next.
+// end returns what the caller, who holds sending, is to send, and takes room for what comes
+// next.
 func (q *udpBatch) end(room []outgoing) []outgoing {
 	q.mu.Lock()
 	defer q.mu.Unlock()
