@@ -7,10 +7,12 @@ import (
 	"github.com/sipway/sipway/sip"
 )
 
-// preprocess is RFC 3261 §16.4, and with strictRoute what RFC 3261 §16.12 sums up. It takes our own Routes off; what the last of them says
-// becomes r.next.
+// preprocess is RFC 3261 §16.4, and with strictRoute what RFC 3261 §16.12 sums up. It takes
+// our own Routes off; what the last of them says becomes r.next.
 func (p *Proxy) preprocess(r *request) error {
-	if _, ok := p.ownRoute(&r.uri); ok && r.msg.Has(sip.HRoute) {
+	// What we put into Record-Routes has a token. A URI of our address alone may be a phone's
+	// contact, where the address is the domain of both.
+	if flow, own := p.ownRoute(&r.uri); own && flow.Transport != 0 && r.msg.Has(sip.HRoute) {
 		if err := undoStrictRouting(r); err != nil {
 			return err
 		}
