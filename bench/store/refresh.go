@@ -155,12 +155,15 @@ func (k *kit) refresh(s store.Store, clients int) (rate, error) {
 }
 
 // cpu returns the processor time of this process and of the database.
-func (k *kit) cpu() time.Duration {
+func (k *kit) cpu() time.Duration { return ownCPU() + k.cluster.CPU() }
+
+// ownCPU returns the processor time of this process.
+func ownCPU() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0
 	}
-	return time.Duration(u.Utime.Nano()+u.Stime.Nano()) + k.cluster.CPU()
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // quantile returns one of sorted durations, with three digits.
