@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	"migrations":      {},
 	"store":           {"sip"},
 	"store/...":       {"sip", "store", "store/...", "migrations"},
+	"limits":          {"sip"},
 	"auth":            {"sip", "sip/transaction", "sip/digest", "store"},
 	"registrar":       {"sip", "sip/transaction", "store", "auth"},
 	"proxy":           {"sip", "sip/transaction", "sip/dialog", "store", "auth"},
