@@ -31,6 +31,9 @@
 //	DELETE /users/{user}                 removes one; registrations last until they expire
 //	POST   /users?mode=add               imports many or none: a JSON object {"name", "domain", "ha1"} a line
 //	POST   /reload                       reads the configuration again, {"applied": [...], "restart": [...]}
+//	GET    /bans                         sources that are not heard, {"bans": [...]}
+//	PUT    /bans/{address}?for=DURATION  bans the source of an address, for 1h
+//	DELETE /bans/{address}               ends that, and forgets what it has done
 //	GET    /status                       what runs here
 //	GET    /metrics                      for Prometheus
 //	GET    /healthz                      200 while the process serves HTTP at all
@@ -72,6 +75,7 @@ type Config struct {
 	// are not there.
 	Registrations Registrations
 	Users         store.Users
+	Bans          Bans
 
 	// Reload reads the configuration again; nil means that it can't be.
 	Reload func(context.Context) (Reloaded, error)
@@ -168,6 +172,7 @@ func (s *Server) Handler() http.Handler {
 	}
 	s.routeRegistrations(mux)
 	s.routeUsers(mux)
+	s.routeBans(mux)
 	// No page in a browser on this machine changes anything here.
 	return localOnly(http.NewCrossOriginProtection().Handler(mux))
 }

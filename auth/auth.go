@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -49,6 +50,9 @@ type Config struct {
 	// Trusted are the peers whose requests are not challenged. Over UDP a source address
 	// can be forged: what is listed here should be out of the reach of strangers.
 	Trusted []Peer
+
+	// Guard limits who succeeds or fails too often; nil: nobody does.
+	Guard Guard
 
 	// LookupTimeout bounds how long a request waits for the user store; 0 means 5 s.
 	LookupTimeout time.Duration
@@ -123,6 +127,12 @@ func (a *Authenticator) Trusted(f sip.Flow) bool {
 	return false
 }
 
+// TrustsAddr reports whether a trusted peer has the address, on whatever port.
+func (a *Authenticator) TrustsAddr(addr netip.Addr) bool {
+	trusted := *a.trusted.Load()
+	return slices.ContainsFunc(trusted, func(p Peer) bool { return p.Prefix.Contains(addr.Unmap().WithZone("")) })
+}
+
 // Authenticate finds out who sends m, that arrived on f, and calls then exactly once: on
 // this goroutine where memory knows the user, on another one where the store must be
 // asked. m must not be edited until then. realm is the domain, in lower case. proxy says
@@ -166,11 +176,19 @@ func (a *Authenticator) digest(f sip.Flow, m *sip.Message, realm string, proxy b
 		return
 	}
 	if !found {
+		if a.cfg.Guard != nil {
+			a.cfg.Guard.Challenged(f)
+		}
 		then(a.challenge(f, realm, proxy, false, "no credentials"))
 		return
 	}
 	// An unknown user is no other case than a wrong password from here on: the zero User
-	// has no H(A1), and Verify works on regardless.
+	// has no H(A1), and Verify works on regardless. Neither is one whose passwords are being
+	// guessed, whatever the password.
+	if u, guessing := a.stranger(f, creds.Username, realm); guessing {
+		then(a.verify(f, m, &creds, realm, proxy, u))
+		return
+	}
 	if u, _, known := a.users.CachedUser(creds.Username, realm); known {
 		then(a.verify(f, m, &creds, realm, proxy, &u))
 		return
@@ -206,10 +224,13 @@ func (a *Authenticator) verify(f sip.Flow, m *sip.Message, c *digest.Credentials
 	req := digest.Request{Method: string(m.Method()), URI: m.RequestURI(), Realm: realm, Body: m.Body()}
 	switch r := a.server.Verify(c, req, ha1(u, c.Algorithm)); r.Outcome {
 	case digest.OK:
-		return Decision{Outcome: Authenticated, User: u.Name, Domain: realm, NextNonce: r.NextNonce}
+		return a.passed(f, Decision{Outcome: Authenticated, User: u.Name, Domain: realm, NextNonce: r.NextNonce})
 	case digest.BadRequest:
 		return Decision{Outcome: Refused, Status: 400, Reason: "Bad Credentials: " + r.Reason}
 	default:
+		if r.Outcome == digest.Denied {
+			a.failed(f, c.Username, realm)
+		}
 		return a.challenge(f, realm, proxy, r.Outcome == digest.Stale, r.Reason)
 	}
 }

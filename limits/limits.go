@@ -153,8 +153,8 @@ func asks(b []byte) bool {
 	return !(len(b) >= 4 && (string(b[:4]) == "SIP/" || string(b[:4]) == "ACK "))
 }
 
-// AdmitConnection reports whether a connection from the address is to be taken.
-func (l *Limiter) AdmitConnection(a netip.Addr) bool {
+// AdmitFrom reports whether a connection from the address is to be taken.
+func (l *Limiter) AdmitFrom(a netip.Addr) bool {
 	if l == nil {
 		return true
 	}

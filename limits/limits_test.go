@@ -164,12 +164,17 @@ func TestBansGrow(t *testing.T) {
 }
 
 func TestOffences(t *testing.T) {
+	names := 0
 	tests := []struct {
 		reason Reason
 		offend func(*Limiter, sip.Flow)
 		most   int
 	}{
-		{Guesser, func(l *Limiter, f sip.Flow) { l.Failed(f, "alice@example.test") }, 100},
+		{Guesser, func(l *Limiter, f sip.Flow) {
+			names++
+			l.Failed(f, fmt.Sprintf("%d@example.test", names))
+		}, 100},
+		{Guesser, func(l *Limiter, f sip.Flow) { l.Failed(f, "alice@example.test") }, 910},
 		{Sweep, (*Limiter).Unknown, 100},
 		{Garbage, (*Limiter).Malformed, 200},
 		{Unanswered, (*Limiter).Challenged, 1000},
@@ -249,13 +254,13 @@ func TestUnban(t *testing.T) {
 	l := quiet(Config{})
 	f := udpFrom("[2001:db8::1]:5060")
 	l.Ban(f.Remote.Addr(), time.Hour)
-	if l.Admit(f, request) || l.AdmitConnection(f.Remote.Addr()) {
+	if l.Admit(f, request) || l.AdmitFrom(f.Remote.Addr()) {
 		t.Error("a banned source is heard")
 	}
 	if !l.Unban(netip.MustParseAddr("2001:db8::2")) || l.Unban(f.Remote.Addr()) {
 		t.Error("the ban did not end once")
 	}
-	if !l.Admit(f, request) || !l.AdmitConnection(f.Remote.Addr()) || len(l.Bans()) > 0 {
+	if !l.Admit(f, request) || !l.AdmitFrom(f.Remote.Addr()) || len(l.Bans()) > 0 {
 		t.Error("the ban goes on")
 	}
 }
@@ -269,7 +274,7 @@ func TestBansOutliveAFloodOfSources(t *testing.T) {
 		a := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 		l.Admit(sip.Flow{Transport: sip.UDP, Remote: netip.AddrPortFrom(a, 5060)}, request)
 	}
-	if l.AdmitConnection(banned) {
+	if l.AdmitFrom(banned) {
 		t.Error("the ban was washed out")
 	}
 }
@@ -294,7 +299,7 @@ func TestNilLimiterLimitsNothing(t *testing.T) {
 	f := udpFrom("198.51.100.1:5060")
 	l.Failed(f, "a")
 	l.Malformed(f)
-	if !l.Admit(f, request) || !l.AdmitConnection(f.Remote.Addr()) || !l.Succeeded(f, "a") || l.Guessing(f, "a") ||
+	if !l.Admit(f, request) || !l.AdmitFrom(f.Remote.Addr()) || !l.Succeeded(f, "a") || l.Guessing(f, "a") ||
 		!l.Received(f, withAgent(t, "friendly-scanner")) || l.Bans() != nil || l.Stats() != (Stats{}) {
 		t.Error("it limits")
 	}

@@ -62,12 +62,16 @@ func (l *Limiter) Failed(f sip.Flow, user string) {
 	}
 	now := l.now()
 	set, r := l.pairs.use(l.pairKey(f.Remote.Addr(), user), now)
-	if r.offences.spill(&l.guess, 1, now) {
+	weight := int64(failure)
+	switch {
+	case r.until > now: // a phone with an old password may go on all day
+		weight = challenge
+	case r.offences.spill(&l.guess, 1, now):
 		l.strike(r, now)
 		r.offences = 0
 	}
 	set.mu.Unlock()
-	l.offend(f, Guesser, failure)
+	l.offend(f, Guesser, weight)
 }
 
 // Succeeded hears that a request was authenticated as one of the user's. From now on the

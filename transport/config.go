@@ -60,9 +60,24 @@ type Config struct {
 	// Default 10 s.
 	HandshakeTimeout time.Duration
 
-	// MaxHandshakes bounds those of them under way that others began. What is above is
-	// closed as soon as it is accepted. Default 1024.
-	MaxHandshakes int
+	// MaxHalfOpen bounds the accepted connections that have not sent a valid message yet, on
+	// whatever that waits: a TLS handshake, an upgrade, a first byte. An eighth of them may be of one
+	// source. Above it the oldest one makes room if it is older than a second, else the
+	// new one is closed as soon as it is accepted. Default 0: no bound.
+	MaxHalfOpen int
+
+	// MaxPerSource bounds the accepted connections of one source, which is an IPv4 address
+	// or the /64 of an IPv6 one. Default 0: no bound.
+	MaxPerSource int
+
+	// AdmitFrom reports whether a connection from the address is to be taken, Admit whether a
+	// message that has arrived on f, its bytes not looked at yet, is to be read; b is
+	// valid during the call. What isn't is dropped over UDP, and ends the connection it came over.
+	// Exempt reports whether an address is free of MaxHalfOpen and MaxPerSource. Default nil: everybody is
+	// admitted, nobody exempt.
+	AdmitFrom func(netip.Addr) bool
+	Admit     func(f sip.Flow, b []byte) bool
+	Exempt    func(netip.Addr) bool
 
 	// Proxies are the front ends whose word on where a connection comes from is taken: by
 	// the PROXY protocol on listeners that expect it, by X-Forwarded-For in a WebSocket
@@ -95,7 +110,6 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MessageTimeout, 20*time.Second)
 	setDefault(&c.DialTimeout, 5*time.Second)
 	setDefault(&c.HandshakeTimeout, 10*time.Second)
-	setDefault(&c.MaxHandshakes, 1024)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

@@ -188,6 +188,10 @@ func (c *connection) setLimit(on bool) error {
 
 // receive hands a message to the handler.
 func (c *connection) receive(b []byte) {
+	if admit := c.layer.cfg.Admit; admit != nil && !admit(c.flow, b) {
+		c.shut(ErrFlood)
+		return
+	}
 	if c.layer.receive(c.flow, b, c.tally) && !c.greeted.Load() {
 		c.greet()
 	}

@@ -117,7 +117,7 @@ func (l *Layer) dialStream(to sip.Server) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	sock, err := l.adopt(conn)
+	sock, err := l.adopt(conn, false)
 	if err != nil {
 		conn.Close()
 		return nil, err

@@ -28,8 +28,10 @@ var (
 	ErrNoCertificate = errors.New("transport: no certificate to listen with")
 	// ErrPreamble: a connection to a listener for front ends did not begin as theirs do.
 	ErrPreamble = errors.New("transport: no PROXY protocol")
-	// ErrTooMany: as many connections are open, or handshakes under way, as may be.
+	// ErrTooMany: as many connections are open, of this source or in all, as may be.
 	ErrTooMany = errors.New("transport: too many connections")
+	// ErrFlood: Config.Admit or AdmitFrom would not have it.
+	ErrFlood = errors.New("transport: not admitted")
 	// ErrShutdown: the layer is closed or closing.
 	ErrShutdown = errors.New("transport: shut down")
 )

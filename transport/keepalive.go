@@ -141,6 +141,7 @@ func (c *connection) watch() {
 
 // greet notes the first valid message: from now on the connection is kept alive.
 func (c *connection) greet() {
+	c.layer.settled(c.sock)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.greeted.Store(true)

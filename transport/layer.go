@@ -47,9 +47,8 @@ type Layer struct {
 	udp   atomic.Pointer[[]*udpListener] // replaced, never modified
 	calls dialer
 
-	told       atomic.Int64           // second of the last line that tell logged
-	handshakes atomic.Int64           // of TLS, begun by others and under way
-	sessions   tls.ClientSessionCache // of servers that we dial
+	told     atomic.Int64           // second of the last line that tell logged
+	sessions tls.ClientSessionCache // of servers that we dial
 
 	ctx     context.Context // done when the layer is closed
 	cancel  context.CancelFunc
@@ -60,6 +59,7 @@ type Layer struct {
 	acceptors []io.Closer
 	listeners []Listener
 	sockets   map[*socket]struct{} // open streams, those of WebSocket handshakes among them
+	census    census
 }
 
 // New returns a layer that listens nowhere yet. The handler may be nil and be set by

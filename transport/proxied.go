@@ -53,8 +53,7 @@ func (l *Layer) readPreamble(sock *socket) error {
 	if !ok {
 		return fmt.Errorf("%w: no address of TCP", ErrPreamble)
 	}
-	sock.client = client
-	return nil
+	return l.identify(sock, client)
 }
 
 // forwardedFor takes the client's address from X-Forwarded-For. Each front end adds the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/netip"
 )
 
 // Shutdown stops listening and dialling, closes every connection when what waits for it is
@@ -82,25 +83,48 @@ func (l *Layer) start(f func()) bool {
 
 // adopt makes a new connection one of the layer's, unless that is closed or has as many as
 // it may have.
-func (l *Layer) adopt(c net.Conn) (*socket, error) {
+func (l *Layer) adopt(c net.Conn, accepted bool) (*socket, error) {
 	var s *socket
 	s = newSocket(c, &l.cfg, func() { l.drop(s) })
+	remote := addrPort(c.RemoteAddr()).Addr()
+	if accepted && l.cfg.AdmitFrom != nil && !l.believes(remote) && !l.cfg.AdmitFrom(remote) {
+		return nil, ErrFlood
+	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	evicted, err := l.take(s, remote, accepted)
+	l.mu.Unlock()
+	if evicted != nil {
+		evicted.abort(ErrTooMany)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// take is adopt with Layer.mu held. It may name another connection that makes room.
+func (l *Layer) take(s *socket, remote netip.Addr, accepted bool) (evicted *socket, err error) {
 	switch {
 	case l.closed:
 		return nil, ErrShutdown
 	case l.cfg.MaxConnections > 0 && len(l.sockets) >= l.cfg.MaxConnections:
 		return nil, ErrTooMany
 	}
+	if accepted {
+		ok := false
+		if ok, evicted = l.enter(s, remote); !ok {
+			return nil, ErrTooMany
+		}
+	}
 	l.running.Add(1)
 	l.sockets[s] = struct{}{}
-	return s, nil
+	return evicted, nil
 }
 
 func (l *Layer) drop(s *socket) {
 	l.mu.Lock()
 	delete(l.sockets, s)
+	l.census.gone(s)
 	l.mu.Unlock()
 	l.running.Done()
 }

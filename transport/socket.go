@@ -30,6 +30,8 @@ type socket struct {
 	release func()   // called once, when the connection is closed
 	client  net.Addr // of whom a front end passes on, nil where there is none between us
 
+	standing standing // guarded by Layer.mu
+
 	heard   atomic.Bool  // since it was last cleared, bytes have come
 	heardAt atomic.Int64 // when they last came, or the socket was made, by the layer's clock
 

@@ -140,7 +140,7 @@ func (ln *streamListener) accept() (*socket, error) {
 		c, err := ln.Listener.Accept()
 		switch {
 		case err == nil:
-			sock, err := ln.layer.adopt(c)
+			sock, err := ln.layer.adopt(c, true)
 			if err == nil {
 				return sock, nil
 			}

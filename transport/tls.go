@@ -36,22 +36,16 @@ func withTLSDefaults(cfg *tls.Config) *tls.Config {
 }
 
 // prepare reads what a new connection begins with, on a goroutine of its own: the header of a
-// front end, a TLS handshake. Then it calls then. As many may be under way at a time as
-// Config says: a handshake holds some 30 KB and costs a signature, and nobody who began one
-// is known.
+// front end, a TLS handshake. Then it calls then. Until it has sent a message, the connection
+// is one of those that Config.MaxHalfOpen bounds: a handshake holds some 30 KB and costs a
+// signature, and nobody who began one is known.
 func (l *Layer) prepare(ln *streamListener, sock *socket, then func(*socket, stream)) {
 	refuse := func(err error) {
 		l.flows.shard(0).tally[ln.transport].refused.Add(1)
 		sock.abort(err)
 	}
-	if l.handshakes.Add(1) > int64(l.cfg.MaxHandshakes) {
-		l.handshakes.Add(-1)
-		refuse(ErrTooMany)
-		return
-	}
 	started := l.start(func() {
 		st, err := l.begin(ln, sock)
-		l.handshakes.Add(-1)
 		if err != nil {
 			l.cfg.Logger.Debug("connection refused", "listener", ln.Addr().String(), "remote", sock.RemoteAddr().String(), "err", err)
 			refuse(err)
@@ -60,7 +54,6 @@ func (l *Layer) prepare(ln *streamListener, sock *socket, then func(*socket, str
 		then(sock, st)
 	})
 	if !started {
-		l.handshakes.Add(-1)
 		refuse(ErrShutdown)
 	}
 }

@@ -361,7 +361,7 @@ func TestTLSSlowPeers(t *testing.T) {
 		})
 	}
 	t.Run("too many", func(t *testing.T) {
-		l, _ := newLayer(t, Config{TLS: server, MaxHandshakes: 1})
+		l, _ := newLayer(t, Config{TLS: server, MaxHalfOpen: 1})
 		at := listen(t, l, sip.TLS)
 		first := dialStream(t, at)
 		write(t, first, "\x16") // begun

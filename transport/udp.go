@@ -175,6 +175,9 @@ func (l *Layer) receiveDatagram(f sip.Flow, b []byte, t *tally) {
 		t.keepalives.Add(1)
 		return
 	}
+	if l.cfg.Admit != nil && !l.cfg.Admit(f, b) {
+		return
+	}
 	exact := make([]byte, len(b))
 	copy(exact, b)
 	if len(b) <= l.cfg.MaxMessage {

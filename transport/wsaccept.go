@@ -121,7 +121,11 @@ func (s *wsServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if client, ok := s.layer.forwardedFor(r, addrPort(h.ws.RemoteAddr())); ok {
-		h.ws.bottom().client = net.TCPAddrFromAddrPort(client)
+		if err := s.layer.identify(h.ws.bottom(), net.TCPAddrFromAddrPort(client)); err != nil {
+			s.layer.flows.shard(0).tally[s.transport].refused.Add(1)
+			h.ws.bottom().abort(err)
+			return
+		}
 	}
 	h.ws.open(s.layer, s.transport, conn)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/sipway/sipway/limits"
 	"github.com/sipway/sipway/sip"
 	"github.com/sipway/sipway/store"
 )
@@ -73,6 +74,15 @@ var (
 	cacheBytesDesc    = desc("cache_bytes", "Memory in front of the database, as it is reckoned against its bound.", "cache")
 )
 
+var (
+	limitedDesc   = desc("limits_dropped_total", "Messages that were not read: dropped over UDP, or the end of their connection.", "transport")
+	banTurnedDesc = desc("limits_connections_refused_total", "Connections of banned sources that were not taken.")
+	overDesc      = desc("limits_users_refused_total", "Requests of users above their limit, answered with 503.")
+	guessesDesc   = desc("limits_guesses_total", "Passwords that were not looked at, as too many before them were wrong.")
+	bannedDesc    = desc("limits_bans_total", "Sources that were banned.", "reason")
+	bansDesc      = desc("limits_bans", "Sources that are banned now.")
+)
+
 // Describe implements [prometheus.Collector]. What is collected depends on the listeners.
 func (m *exposition) Describe(chan<- *prometheus.Desc) {}
 
@@ -101,6 +111,7 @@ func (m *exposition) Collect(out chan<- prometheus.Metric) {
 	if s := p.server.Load(); s != nil {
 		c.transports(s)
 		c.work(s)
+		c.limits(s.limits.Stats())
 	}
 }
 
@@ -148,6 +159,19 @@ func (c collector) transports(s *server) {
 		c.counter(turnedDesc, n.Refused, name)
 		c.counter(deadDesc, n.Dead, name)
 	}
+}
+
+// limits collects what the limiter has counted.
+func (c collector) limits(n limits.Stats) {
+	c.counter(limitedDesc, n.Dropped, "udp")
+	c.counter(limitedDesc, n.Closed, "stream")
+	c.counter(banTurnedDesc, n.Turned)
+	c.counter(overDesc, n.Refused)
+	c.counter(guessesDesc, n.Guesses)
+	for reason, n := range n.Banned {
+		c.counter(bannedDesc, n, limits.Reason(reason).String())
+	}
+	c.gauge(bansDesc, float64(n.Bans))
 }
 
 // work collects what the transactions and the proxy have counted.

@@ -97,7 +97,7 @@ func (p *process) reload(ctx context.Context) (r admin.Reloaded, err error) {
 func (p *process) apply(s *server, cfg *config.Config) {
 	p.configuration.level.Set(cfg.Log.Level)
 	s.auth.SetTrusted(trusted(cfg))
-	s.registrar.SetLimits(limits(cfg))
+	s.registrar.SetLimits(registrarLimits(cfg))
 }
 
 func trusted(cfg *config.Config) []auth.Peer {
@@ -108,7 +108,7 @@ func trusted(cfg *config.Config) []auth.Peer {
 	return peers
 }
 
-func limits(cfg *config.Config) registrar.Limits {
+func registrarLimits(cfg *config.Config) registrar.Limits {
 	r := cfg.Registrar
 	return registrar.Limits{MinExpires: r.MinExpires, DefaultExpires: r.DefaultExpires, MaxExpires: r.MaxExpires, MaxContacts: r.MaxContacts}
 }

@@ -70,6 +70,9 @@ func (a *app) serve(ctx context.Context, cfg *config.Config, load func() (*confi
 	for _, w := range cfg.Warnings() {
 		log.Warn(w)
 	}
+	if err := raiseDescriptors(); err != nil {
+		log.Warn("limit of open files not raised", "error", err)
+	}
 	st, err := a.prepareStore(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -173,6 +176,7 @@ func (p *process) startAdmin(ctx context.Context) error {
 
 		Registrations: newDirectory(p),
 		Users:         checkedUsers{p.store},
+		Bans:          bans{p},
 		Reload:        p.reload,
 		Metrics:       newMetrics(p).handler(),
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/sipway/sipway/auth"
 	"github.com/sipway/sipway/cmd/sipway/config"
+	"github.com/sipway/sipway/limits"
 	"github.com/sipway/sipway/proxy"
 	"github.com/sipway/sipway/registrar"
 	"github.com/sipway/sipway/sip"
@@ -36,6 +38,8 @@ type server struct {
 	registrar    *registrar.Registrar
 	notifier     *registrar.Notifier
 	proxy        *proxy.Proxy
+	limits       *limits.Limiter // nil where nothing is limited
+	exempted     []netip.Prefix  // from the limits, besides trusted peers
 	addresses    *addresses
 	locator      *locate.Locator
 	certificates *certs.Store // nil without TLS
@@ -62,6 +66,8 @@ var (
 func newServer(cfg *config.Config, st store.Store, log *slog.Logger) (*server, error) {
 	s := &server{cfg: cfg, log: log, opening: make(chan struct{})}
 	s.run, s.stop = context.WithCancel(context.Background())
+	s.exempted = append(prefixes(cfg.Limits.Exempt), prefixes(cfg.Proxies)...)
+	s.limits = s.newLimiter()
 	transportCfg, err := s.transportConfig()
 	if err != nil {
 		return nil, err
@@ -99,7 +105,7 @@ func (s *server) transportConfig() (transport.Config, error) {
 	for i, o := range cfg.Origins {
 		origins[i] = o.Origin
 	}
-	return transport.Config{
+	return s.guarded(transport.Config{
 		TLS: listen, DialTLS: dial, Proxies: prefixes(cfg.Proxies),
 		CheckOrigin:  func(r *http.Request) bool { return auth.CheckOrigin(origins, r) },
 		MaxMessage:   int(cfg.Limits.MaxMessage),
@@ -108,7 +114,18 @@ func (s *server) transportConfig() (transport.Config, error) {
 		ProbeAfter:   cfg.Registrar.ProbeAfter,
 		ProbeTimeout: cfg.Transport.ProbeTimeout,
 		Logger:       s.log,
-	}, nil
+	}), nil
+}
+
+// guarded adds to the transport what keeps strangers within their limits.
+func (s *server) guarded(cfg transport.Config) transport.Config {
+	l := &s.cfg.Limits
+	cfg.MaxConnections = l.MaxConnections
+	if s.limits != nil {
+		cfg.MaxHalfOpen, cfg.MaxPerSource = l.MaxHalfOpen, l.MaxPerSource
+		cfg.Admit, cfg.AdmitFrom, cfg.Exempt = s.limits.Admit, s.limits.AdmitFrom, s.exempt
+	}
+	return cfg
 }
 
 // wire makes what works above the transactions.
@@ -129,6 +146,9 @@ func (s *server) wire(st store.Store) error {
 	authCfg := auth.Config{
 		Algorithms: s.cfg.Auth.Algorithms, Key: nonceKey, NonceAge: s.cfg.Auth.NonceAge, Integrity: s.cfg.Auth.Integrity,
 		FlowCalls: s.cfg.Auth.Calls == config.AuthFlow,
+	}
+	if s.limits != nil {
+		authCfg.Guard = s.limits
 	}
 	if s.cfg.Auth.Mode == config.AuthNone {
 		authCfg.Mode = auth.None
@@ -234,6 +254,9 @@ func listenError(l config.Listener, err error) error {
 func (s *server) Receive(f sip.Flow, m *sip.Message) {
 	s.awaitOpened()
 	if m.IsRequest() {
+		if !s.limits.Received(f, m) {
+			return
+		}
 		s.requests[f.Transport][methodIndex(m.Method())].Add(1)
 	}
 	s.transactions.Receive(f, m)
@@ -247,6 +270,7 @@ func (s *server) awaitOpened() {
 
 func (s *server) Malformed(f sip.Flow, m *sip.Message, err error) {
 	s.awaitOpened()
+	s.limits.Malformed(f)
 	s.log.Debug("malformed message", "flow", f, "error", err)
 	s.transactions.Malformed(f, m, err)
 }

@@ -76,13 +76,6 @@ type Auth struct {
 	Integrity  bool               `yaml:"integrity" doc:"offer qop auth-int, which covers the body, to all but web clients"`
 }
 
-// Limits bounds what one peer can cost.
-type Limits struct {
-	MaxMessage      Size `yaml:"max_message" doc:"largest SIP message taken; a larger one is answered with 513"`
-	MaxCalls        int  `yaml:"max_calls" doc:"most calls being set up at a time; above it a new one is answered with 503, emergency calls later than others"`
-	MaxTransactions int  `yaml:"max_transactions" doc:"most transactions at a time; above it requests outside a dialog are answered with 503, and a little later all"`
-}
-
 // Log says what is logged, and how.
 type Log struct {
 	Level  slog.Level `yaml:"level" doc:"debug, info, warn or error"`
@@ -135,7 +128,7 @@ func Default() *Config {
 			LargeUDP:      LargeTCPFirst,
 		},
 		DNS:    DNS{Timeout: time.Second, Stale: time.Hour},
-		Limits: Limits{MaxMessage: 64 << 10, MaxCalls: 20000, MaxTransactions: 1 << 19},
+		Limits: defaultLimits(),
 		Drain:  Drain{Spread: 5 * time.Second, Timeout: 20 * time.Second},
 		Log:    Log{Level: slog.LevelInfo, Format: LogAuto},
 	}
@@ -240,9 +233,7 @@ func (c *Config) validate(file string) (errs []error) {
 	if c.Auth.NonceAge < time.Second {
 		fail("auth.nonce_age: expects at least 1s")
 	}
-	if m := c.Limits.MaxMessage; m < 4<<10 || m > 16<<20 {
-		fail("limits.max_message: expects 4KiB to 16MiB")
-	}
+	c.validateLimits(fail)
 	c.validateNetwork(fail)
 	c.validateListeners(fail)
 	c.validateDrain(fail)

@@ -80,7 +80,9 @@ origins: [https://App.test, "https://*.app.test"]
 tls: {cert: a.pem, key: a.key, bundles: [b.pem], client_ca: ca.pem, roots: roots.pem, recheck: 1m}
 proxy: {no_answer: 15s, recurse: any, late_2xx: forward, emergency: ["112", "*110"], failover_after: 2s, large_udp: udp}
 dns: {servers: [192.0.2.53, "[2001:db8::53]:5353"], timeout: 500ms, stale: 0s}
-limits: {max_message: 32KiB, max_calls: 100, max_transactions: 1000}
+limits:
+  {enabled: false, max_message: 32KiB, max_calls: 100, max_transactions: 1000, requests: 10, burst: 200, user_requests: 5, user_burst: 50,
+  failures: 20, user_failures: 3, first_ban: 10s, max_ban: 1h, exempt: [10.0.0.0/8], max_connections: 5000, max_per_source: 100, max_half_open: 200}
 drain: {spread: 10s, timeout: 1m}
 log: {level: debug, format: json}
 `)
@@ -115,9 +117,12 @@ log: {level: debug, format: json}
 		DNS: DNS{Timeout: 500 * time.Millisecond, Servers: []Nameserver{
 			{netip.MustParseAddrPort("192.0.2.53:53")}, {netip.MustParseAddrPort("[2001:db8::53]:5353")},
 		}},
-		Limits: Limits{32 << 10, 100, 1000},
-		Drain:  Drain{Spread: 10 * time.Second, Timeout: time.Minute},
-		Log:    Log{slog.LevelDebug, LogJSON},
+		Limits: Limits{
+			false, 32 << 10, 100, 1000, 10, 200, 5, 50, 20, 3, 10 * time.Second, time.Hour,
+			[]Network{{netip.MustParsePrefix("10.0.0.0/8")}}, 5000, 100, 200,
+		},
+		Drain: Drain{Spread: 10 * time.Second, Timeout: time.Minute},
+		Log:   Log{slog.LevelDebug, LogJSON},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v\nwant %+v", c, want)
@@ -240,6 +245,9 @@ func TestErrors(t *testing.T) {
 		{"proxy: {late_2xx: drop}", "expects auto, forward or terminate"},
 		{"proxy: {emergency: [police]}", `"police" is not a telephone number`},
 		{"limits: {max_calls: 0}", "limits.max_calls: expects at least 1"},
+		{"limits: {burst: 0}", "limits.burst: expects 1 to 10000000, not 0"},
+		{"limits: {first_ban: 1h, max_ban: 1m}", "limits: expects 1s <= first_ban <= max_ban <= 720h, not 1h0m0s, 1m0s"},
+		{"limits: {max_half_open: -1}", "can't be negative"},
 		{"limits: {max_transactions: 1}", "limits.max_transactions: expects at least 64"},
 		{"trusted: [10.1.0.1/16]", `trusted: "10.1.0.1/16" has bits set behind its prefix; is 10.1.0.0/16 meant?`},
 		{"trusted: [pbx.test]", "expects an address, address:port or prefix"},

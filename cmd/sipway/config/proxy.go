@@ -16,16 +16,10 @@ type Proxy struct {
 	LargeUDP      LargeUDP      `yaml:"large_udp" doc:"a request above 1300 bytes to an address over UDP: tcp_first (RFC 3261 §18.1.1; UDP where there is no TCP) or udp"`
 }
 
-// validateProxy checks the proxy's settings and limits.
+// validateProxy checks the proxy's settings.
 func (c *Config) validateProxy(fail func(format string, args ...any)) {
 	if n := c.Proxy.NoAnswer; n != 0 && (n < time.Second || n > 3*time.Minute) {
 		fail("proxy.no_answer: expects 0 or 1s to 3m, not %v", n)
-	}
-	if c.Limits.MaxCalls < 1 {
-		fail("limits.max_calls: expects at least 1")
-	}
-	if c.Limits.MaxTransactions < 64 {
-		fail("limits.max_transactions: expects at least 64")
 	}
 }
 
