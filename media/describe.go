@@ -1,0 +1,85 @@
+// Package media reads what SDP bodies (RFC 8866) say of a call's media.
+package media
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/pion/sdp/v3"
+)
+
+// maxStreams bounds the streams of one body that are described.
+const maxStreams = 4
+
+// Describe returns the name of the codec that the first audio stream of an SDP body prefers,
+// "opus", which in an answer is the one in use; and all of its streams in a line:
+// "audio opus/48000/2 sendrecv UDP/TLS/RTP/SAVPF, video VP8/90000 sendrecv UDP/TLS/RTP/SAVPF".
+// Both are empty for what can't be read.
+func Describe(body []byte) (codec, summary string) {
+	var session sdp.SessionDescription
+	if session.Unmarshal(body) != nil {
+		return "", ""
+	}
+	var streams []string
+	for _, m := range session.MediaDescriptions {
+		if len(streams) == maxStreams {
+			streams = append(streams, "...")
+			break
+		}
+		name := encoding(m)
+		if codec == "" && m.MediaName.Media == "audio" && m.MediaName.Port.Value != 0 {
+			codec, _, _ = strings.Cut(name, "/")
+		}
+		streams = append(streams, describe(&session, m, name))
+	}
+	return codec, strings.Join(streams, ", ")
+}
+
+// describe describes one stream. One with port 0 was refused (RFC 3264 §6).
+func describe(session *sdp.SessionDescription, m *sdp.MediaDescription, name string) string {
+	words := []string{m.MediaName.Media}
+	if name != "" {
+		words = append(words, name)
+	}
+	if m.MediaName.Port.Value == 0 {
+		return strings.Join(append(words, "refused"), " ")
+	}
+	return strings.Join(append(words, direction(session, m), strings.Join(m.MediaName.Protos, "/")), " ")
+}
+
+var directions = []string{"sendrecv", "sendonly", "recvonly", "inactive"}
+
+// direction is that of the stream, else that of the session, else sendrecv (RFC 8866 §6.7).
+func direction(session *sdp.SessionDescription, m *sdp.MediaDescription) string {
+	for _, attributes := range [][]sdp.Attribute{m.Attributes, session.Attributes} {
+		for _, a := range attributes {
+			if slices.Contains(directions, a.Key) {
+				return a.Key
+			}
+		}
+	}
+	return directions[0]
+}
+
+// static are the encodings that need no rtpmap (RFC 3551 §6), of those that telephones use.
+var static = map[string]string{
+	"0": "PCMU/8000", "3": "GSM/8000", "4": "G723/8000", "8": "PCMA/8000", "9": "G722/8000",
+	"15": "G728/8000", "18": "G729/8000", "31": "H261/90000", "34": "H263/90000",
+}
+
+// encoding is the first format of an RTP stream, by its name and clock rate.
+func encoding(m *sdp.MediaDescription) string {
+	if len(m.MediaName.Formats) == 0 || !slices.Contains(m.MediaName.Protos, "RTP") {
+		return ""
+	}
+	payload := m.MediaName.Formats[0]
+	for _, a := range m.Attributes {
+		if format, name, _ := strings.Cut(a.Value, " "); a.Key == "rtpmap" && format == payload {
+			return strings.Clone(clip(strings.TrimSpace(name)))
+		}
+	}
+	return static[payload]
+}
+
+// clip bounds what a peer can make us keep. A real name has a dozen letters.
+func clip(name string) string { return name[:min(len(name), 40)] }
