@@ -23,6 +23,13 @@
 //	       &kick=true                    and closes their connections
 //	POST   /registrations/{aor}/ping     an OPTIONS to every contact, {"pings": [...]}
 //	       ?timeout=DURATION             how long answers are waited for, 5s
+//	GET    /calls                        a page of the live calls, {"calls": [...], "next": "..."}
+//	       ?user=PATTERN&from=PATTERN&to=PATTERN  of either side, of the caller, of whom he asked for
+//	       &state=STATE                  trying, early, confirmed or ending
+//	       &transport=T&longer=DURATION  over this transport, that began so long ago
+//	       &limit=N&after=NEXT           the size of the page, and where it begins
+//	GET    /calls/count                  how many there are, {"count": N}; takes the same filters
+//	GET    /calls/{id}                   all that is known of the calls with an ID or a Call-ID
 //	GET    /users                        a page of the users, {"users": [...], "next": "..."}
 //	       ?limit=N&after=NEXT
 //	GET    /users/{user}                 one of them
@@ -71,9 +78,10 @@ type Config struct {
 	// that it is draining. Nil means that it always does.
 	Ready func() error
 
-	// Registrations are those of the server, Users its users. Where one is nil, its paths
-	// are not there.
+	// Registrations are those of the server, Users its users, Calls what passes it. Where one
+	// is nil, its paths are not there.
 	Registrations Registrations
+	Calls         Calls
 	Users         store.Users
 	Bans          Bans
 
@@ -171,6 +179,7 @@ func (s *Server) Handler() http.Handler {
 		mux.Handle("GET /metrics", s.cfg.Metrics)
 	}
 	s.routeRegistrations(mux)
+	s.routeCalls(mux)
 	s.routeUsers(mux)
 	s.routeBans(mux)
 	// No page in a browser on this machine changes anything here.

@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	"auth":            {"sip", "sip/transaction", "sip/digest", "store"},
 	"registrar":       {"sip", "sip/transaction", "store", "auth"},
 	"proxy":           {"sip", "sip/transaction", "sip/dialog", "store", "auth"},
+	"media":           {},
 	"admin":           {"sip", "sip/digest", "store"},
 	"cmd/...":         {"..."},
 	"bench/...":       {"bench/...", "sip", "sip/digest"},

@@ -99,7 +99,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(a.serveCommand(), a.reloadCommand(), a.userCommand(), a.regCommand(), a.banCommand(), a.migrateCommand(), a.configCommand(), a.versionCommand())
+	root.AddCommand(a.serveCommand(), a.reloadCommand(), a.userCommand(), a.regCommand(), a.callCommand(), a.banCommand(), a.migrateCommand(), a.configCommand(), a.versionCommand())
 	return root
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sipway/sipway/limits"
 	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/sip/dialog"
 	"github.com/sipway/sipway/store"
 )
 
@@ -58,7 +59,10 @@ var (
 	transactionsDesc = desc("transactions", "Transactions that live now.", "kind", "method")
 	strayDesc        = desc("responses_stray_total", "Responses that belonged to no request and were dropped.")
 	refusedDesc      = desc("requests_refused_total", "Requests that were answered with 503 for want of room.")
-	callsDesc        = desc("calls", "Calls that are being set up.")
+	callsDesc        = desc("calls", "Calls that go on.", "state")
+	callsEndedDesc   = desc("calls_ended_total", "Calls that have ended.", "cause")
+	unrecordedDesc   = desc("calls_unrecorded_total", "Calls that passed without a record, as there were too many.")
+	lostRecordsDesc  = desc("call_records_dropped_total", "Call detail records that could not be written in time.")
 	callsTotalDesc   = desc("calls_total", "Calls by the class of the final response to their INVITE.", "response")
 	callsRefusedDesc = desc("calls_refused_total", "Calls that were answered with 503 for want of room or at the end of the server.")
 
@@ -184,16 +188,31 @@ func (c collector) work(s *server) {
 	c.counter(strayDesc, n.Strays)
 	c.counter(refusedDesc, n.Refused)
 	calls := s.proxy.Stats()
-	c.gauge(callsDesc, float64(calls.Calls))
 	c.counter(callsRefusedDesc, uint64(calls.Refused))
 	c.gauge(parkedDesc, float64(calls.Parked))
 	c.counter(parkedTotalDesc, uint64(calls.CameBack), "came_back")
 	c.counter(parkedTotalDesc, uint64(calls.InVain), "in_vain")
+	c.calls(s)
 	for class, n := range calls.Finals {
 		if class >= 2 {
 			c.counter(callsTotalDesc, uint64(n), string(rune('0'+class))+"xx")
 		}
 	}
+}
+
+// calls collects what the records of calls have counted.
+func (c collector) calls(s *server) {
+	stats := s.calls.Stats()
+	for _, state := range dialog.States {
+		c.gauge(callsDesc, float64(stats.Live[state]), state.String())
+	}
+	for _, cause := range dialog.Causes() {
+		c.counter(callsEndedDesc, stats.Ended[cause], cause.String())
+	}
+	c.counter(unrecordedDesc, stats.Missed)
+	c.counter(lostRecordsDesc, s.records.dropped.Load())
+	s.records.setUp.Collect(c.out)
+	s.records.talk.Collect(c.out)
 }
 
 // methods are the values of the label method, the last one for all others.

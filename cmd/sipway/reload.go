@@ -62,6 +62,7 @@ func (p *process) reload(ctx context.Context) (r admin.Reloaded, err error) {
 	if s == nil {
 		return r, errStarting
 	}
+	s.records.reopen() // whatever becomes of the rest
 	next, err := c.load()
 	if err != nil {
 		return r, admin.BadRequest(err)

@@ -175,6 +175,7 @@ func (p *process) startAdmin(ctx context.Context) error {
 		Ready:   p.ready,
 
 		Registrations: newDirectory(p),
+		Calls:         callBook{p},
 		Users:         checkedUsers{p.store},
 		Bans:          bans{p},
 		Reload:        p.reload,

@@ -20,6 +20,7 @@ import (
 	"github.com/sipway/sipway/proxy"
 	"github.com/sipway/sipway/registrar"
 	"github.com/sipway/sipway/sip"
+	"github.com/sipway/sipway/sip/dialog"
 	"github.com/sipway/sipway/sip/transaction"
 	"github.com/sipway/sipway/store"
 	"github.com/sipway/sipway/transport"
@@ -40,6 +41,8 @@ type server struct {
 	proxy        *proxy.Proxy
 	limits       *limits.Limiter // nil where nothing is limited
 	exempted     []netip.Prefix  // from the limits, besides trusted peers
+	calls        *dialog.Calls
+	records      *recorder // of calls that have ended
 	addresses    *addresses
 	locator      *locate.Locator
 	certificates *certs.Store // nil without TLS
@@ -79,6 +82,9 @@ func newServer(cfg *config.Config, st store.Store, log *slog.Logger) (*server, e
 		Priority:        func(m *sip.Message) bool { return s.proxy.Priority(m) },
 		Elsewhere:       s.elsewhere,
 	}, s.transport, s)
+	if s.records, err = newRecorder(&cfg.CDR, log); err != nil {
+		return nil, err
+	}
 	if err := s.wire(st); err != nil {
 		return nil, err
 	}
@@ -87,6 +93,7 @@ func newServer(cfg *config.Config, st store.Store, log *slog.Logger) (*server, e
 		return nil, err
 	}
 	go s.registrar.Run(s.run)
+	go s.calls.Run(s.run)
 	go manageMemory(s.run)
 	return s, nil
 }
@@ -177,6 +184,12 @@ func (s *server) wire(st store.Store) error {
 		PathWithoutSupport: r.PathPolicy == config.PathAccept, ThirdParties: texts(r.ThirdParties),
 		GRUUKey: gruuKey, DropOldest: r.ContactsPolicy == config.ContactsDropOldest,
 	}, st, s.auth, s.transport)
+	s.calls = dialog.New(dialog.Config{
+		BothLost: s.cfg.Calls.BothLost, OneLost: s.cfg.Calls.OneLost, MaxSilence: s.cfg.Calls.MaxSilence,
+		Reachable: func(p *dialog.Party) (sip.Flow, bool) { return s.proxy.Reachable(p) },
+		Describe:  describeSDP,
+		Ended:     s.records.ended,
+	})
 	sentBy := func(f sip.Flow) (string, uint16) { return s.addresses.sentBy(f) }
 	s.notifier = registrar.NewNotifier(s.registrar, s.transactions, sentBy)
 	s.proxy = proxy.New(proxy.Config{
@@ -187,11 +200,12 @@ func (s *server) wire(st store.Store) error {
 		Local:  func(host string, port uint16) bool { return s.addresses.isLocal(host, port) },
 		SentBy: sentBy,
 
-		FailoverAfter: s.cfg.Proxy.FailoverAfter,
-		LargeOverUDP:  s.cfg.Proxy.LargeUDP == config.LargeAsIs || !listensFor(s.cfg, sip.TCP),
+		FailoverAfter:  s.cfg.Proxy.FailoverAfter,
+		SessionExpires: s.cfg.Proxy.SessionExpires, MinSE: s.cfg.Proxy.MinSE,
+		LargeOverUDP: s.cfg.Proxy.LargeUDP == config.LargeAsIs || !listensFor(s.cfg, sip.TCP),
 	}, proxy.Services{
 		Transactions: s.transactions, Network: s.transport, Locations: s.registrar,
-		Users: st, Auth: s.auth, Locator: s.locator,
+		Users: st, Auth: s.auth, Locator: s.locator, Calls: s.calls,
 	})
 	return nil
 }
@@ -319,5 +333,7 @@ func (s *server) Ack(f sip.Flow, ack *sip.Message) { s.proxy.Ack(f, ack) }
 func (s *server) shutdown(ctx context.Context) error {
 	defer s.stop()
 	defer s.notifier.Close()
-	return errors.Join(s.transport.Shutdown(ctx), s.registrar.Shutdown(ctx))
+	err := errors.Join(s.transport.Shutdown(ctx), s.registrar.Shutdown(ctx))
+	s.calls.Stop()
+	return errors.Join(err, s.records.close())
 }

@@ -35,7 +35,7 @@ type Record struct {
 	Refer    string // Refer-To of the last REFER
 	Replaces string // Replaces of the INVITE: the call that this one took over
 
-	// These are in what Record returns and not in what List does.
+	// These are in what Call.Record and Find return, and not in what Brief and List do.
 	CallerTag string
 	Legs      []Leg
 	Dialogs   []Dialog
@@ -115,6 +115,14 @@ func (c *Call) Record() Record {
 	return r
 }
 
+// Brief returns the record without its lists, and media only as far as they were described
+// before: at little cost.
+func (c *Call) Brief() Record {
+	c.shard.mu.Lock()
+	defer c.shard.mu.Unlock()
+	return c.brief()
+}
+
 // brief is the part of the record that has no lists. The shard is locked.
 func (c *Call) brief() Record {
 	r := Record{
@@ -151,9 +159,7 @@ func (t *Calls) List(after string, limit int, keep func(r *Record) bool) (list [
 		if c.id <= from {
 			continue
 		}
-		c.shard.mu.Lock()
-		r := c.brief()
-		c.shard.mu.Unlock()
+		r := c.Brief()
 		if r.State == Ended || keep != nil && !keep(&r) {
 			continue
 		}

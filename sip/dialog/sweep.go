@@ -38,9 +38,10 @@ func (t *Calls) describe() {
 		s.mu.Lock()
 		fresh := s.fresh
 		s.fresh = nil
-		for _, c := range fresh {
+		fresh = slices.DeleteFunc(fresh, func(c *Call) bool {
 			c.fresh = false
-		}
+			return c.gone // whoever wants its record has it described
+		})
 		s.mu.Unlock()
 		for _, c := range fresh {
 			c.describe()

@@ -34,6 +34,8 @@ type Config struct {
 	Auth       Auth       `yaml:"auth"`
 	Trusted    []Peer     `yaml:"trusted" doc:"peers whose requests are not challenged: address, address:port or prefix"`
 	Proxy      Proxy      `yaml:"proxy"`
+	Calls      Calls      `yaml:"calls"`
+	CDR        CDR        `yaml:"cdr"`
 	DNS        DNS        `yaml:"dns"`
 	Limits     Limits     `yaml:"limits"`
 	Drain      Drain      `yaml:"drain"`
@@ -126,7 +128,10 @@ func Default() *Config {
 			Emergency:     []Number{"112", "911"},
 			FailoverAfter: 4 * time.Second,
 			LargeUDP:      LargeTCPFirst,
+			MinSE:         90 * time.Second,
 		},
+		Calls:  Calls{BothLost: time.Minute, OneLost: 10 * time.Minute, MaxSilence: 12 * time.Hour},
+		CDR:    CDR{ToLog: true},
 		DNS:    DNS{Timeout: time.Second, Stale: time.Hour},
 		Limits: defaultLimits(),
 		Drain:  Drain{Spread: 5 * time.Second, Timeout: 20 * time.Second},
@@ -222,6 +227,7 @@ func (c *Config) validate(file string) (errs []error) {
 	}
 	c.validateRegistrar(fail)
 	c.validateProxy(fail)
+	c.validateCalls(fail)
 	if len(c.Auth.Algorithms) == 0 {
 		fail("auth.algorithms: at least one is needed")
 	}

@@ -78,7 +78,9 @@ trusted: [10.1.0.0/16, "192.0.2.7:5060", 2001:db8::1, "[2001:db8::2]:5070"]
 proxies: [127.0.0.1, 10.0.0.0/8]
 origins: [https://App.test, "https://*.app.test"]
 tls: {cert: a.pem, key: a.key, bundles: [b.pem], client_ca: ca.pem, roots: roots.pem, recheck: 1m}
-proxy: {no_answer: 15s, recurse: any, late_2xx: forward, emergency: ["112", "*110"], failover_after: 2s, large_udp: udp}
+proxy: {no_answer: 15s, recurse: any, late_2xx: forward, emergency: ["112", "*110"], failover_after: 2s, large_udp: udp, session_expires: 30m, min_se: 2m}
+calls: {both_lost: 30s, one_lost: 5m, max_silence: 1h}
+cdr: {to_log: false, file: calls.json}
 dns: {servers: [192.0.2.53, "[2001:db8::53]:5353"], timeout: 500ms, stale: 0s}
 limits:
   {enabled: false, max_message: 32KiB, max_calls: 100, max_transactions: 1000, requests: 10, burst: 200, user_requests: 5, user_burst: 50,
@@ -113,7 +115,10 @@ log: {level: debug, format: json}
 		TLS:     TLS{"a.pem", "a.key", []string{"b.pem"}, "ca.pem", "roots.pem", time.Minute},
 		Proxy: Proxy{
 			15 * time.Second, RecurseAny, LateForward, []Number{"112", "*110"}, 2 * time.Second, LargeAsIs,
+			30 * time.Minute, 2 * time.Minute,
 		},
+		Calls: Calls{30 * time.Second, 5 * time.Minute, time.Hour},
+		CDR:   CDR{false, "calls.json"},
 		DNS: DNS{Timeout: 500 * time.Millisecond, Servers: []Nameserver{
 			{netip.MustParseAddrPort("192.0.2.53:53")}, {netip.MustParseAddrPort("[2001:db8::53]:5353")},
 		}},
@@ -220,6 +225,9 @@ func TestErrors(t *testing.T) {
 		{"registrar: {max_contacts: 0}", "registrar.max_contacts: expects at least 1"},
 		{"registrar: {min_expires: 20m}", "registrar: expects 1s <= min_expires <= default_expires <= max_expires, not 20m0s, 10m0s, 1h0m0s"},
 		{"limits: {max_message: 64kb}", `sipway.yaml:1: limits.max_message: "64kb": expects a size such as 4096 or 64KiB`},
+		{"calls: {both_lost: 1h}", "calls: expects 1s <= both_lost <= one_lost and max_silence of at least 1m, not 1h0m0s, 10m0s, 12h0m0s"},
+		{"proxy: {min_se: 1m}", "proxy.min_se: expects at least 90s, not 1m0s"},
+		{"proxy: {session_expires: 1m}", "proxy.session_expires: expects 0 or at least proxy.min_se, not 1m0s"},
 		{"limits: {max_message: 1KiB}", "limits.max_message: expects 4KiB to 16MiB"},
 		{"listen: [tls://0.0.0.0:5061]", "listen: tls://0.0.0.0:5061 needs a certificate: tls: {cert: FILE, key: FILE}"},
 		{"listen: [wss://0.0.0.0]", "listen: wss://0.0.0.0:443/ needs a certificate"},

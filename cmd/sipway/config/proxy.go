@@ -14,6 +14,9 @@ type Proxy struct {
 	Emergency     []Number      `yaml:"emergency" doc:"emergency numbers, which like urn:service:sos are served when other calls are refused for want of room"`
 	FailoverAfter time.Duration `yaml:"failover_after" doc:"how long a server may be silent, or take to accept a connection, before the next one of its name is tried"`
 	LargeUDP      LargeUDP      `yaml:"large_udp" doc:"a request above 1300 bytes to an address over UDP: tcp_first (RFC 3261 §18.1.1; UDP where there is no TCP) or udp"`
+
+	SessionExpires time.Duration `yaml:"session_expires" doc:"session timer (RFC 4028) that calls without one are to have, and the longest that others may; 0 leaves session timers to the two sides"`
+	MinSE          time.Duration `yaml:"min_se" doc:"shortest session timer that is let pass; a shorter one is answered with 422"`
 }
 
 // validateProxy checks the proxy's settings.
