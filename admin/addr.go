@@ -2,6 +2,8 @@ package admin
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"fmt"
 	"net"
 	"net/http"
@@ -12,9 +14,9 @@ import (
 	"syscall"
 )
 
-// CheckAddr returns an error if addr is neither unix:PATH nor the address of a loopback listener
-// with a port.
-func CheckAddr(addr string) error {
+// CheckAddr returns an error if addr is neither unix:PATH nor an address with a port, which is to be
+// on loopback unless who asks is known and nobody listens in: there is a token, and TLS.
+func CheckAddr(addr string, guarded bool) error {
 	if path, ok := socketPath(addr); ok {
 		if path == "" {
 			return fmt.Errorf("admin address %q: expects unix:PATH", addr)
@@ -25,14 +27,23 @@ func CheckAddr(addr string) error {
 	if err != nil {
 		return fmt.Errorf("admin address %q: expects host:port or unix:PATH", addr)
 	}
-	if !loopback(host) {
-		return fmt.Errorf("admin address %q: only loopback is allowed (127.0.0.1, [::1] or localhost), because this version has no login for it; reach it from elsewhere through an SSH tunnel", addr)
+	if !loopback(host) && !guarded {
+		return fmt.Errorf("admin address %q: elsewhere than on loopback (127.0.0.1, [::1] or localhost) it needs admin_token, and a certificate in tls", addr)
 	}
 	return nil
 }
 
 // socketPath returns the path of a Unix socket's address.
 func socketPath(addr string) (path string, ok bool) { return strings.CutPrefix(addr, "unix:") }
+
+// onThisMachine reports whether an address that CheckAddr accepts is out of others' reach.
+func onThisMachine(addr string) bool {
+	if _, ok := socketPath(addr); ok {
+		return true
+	}
+	host, _, err := net.SplitHostPort(addr)
+	return err == nil && loopback(host)
+}
 
 func loopback(host string) bool {
 	if host == "localhost" {
@@ -110,7 +121,33 @@ func localOnly(next http.Handler) http.Handler {
 			text(w, http.StatusForbidden, "expects a Host of 127.0.0.1, [::1] or localhost")
 			return
 		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func nosniff(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// withToken refuses requests without the token, but for probes. It compares hashes, so that the time
+// it takes tells nothing.
+func (s *Server) withToken(next http.Handler) http.Handler {
+	if _, ok := socketPath(s.cfg.Addr); ok || s.cfg.Token == "" {
+		return next
+	}
+	want := sha256.Sum256([]byte(s.cfg.Token))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		shown := sha256.Sum256([]byte(text))
+		ok := subtle.ConstantTimeCompare(want[:], shown[:]) == 1 && strings.EqualFold(scheme, "Bearer")
+		if !ok && r.URL.Path != "/healthz" && r.URL.Path != "/readyz" {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="sipway"`)
+			writeJSON(w, http.StatusUnauthorized, errorReply{"the admin token is needed: --admin-token or SIPWAY_ADMIN_TOKEN", codeUnauthorized})
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -2,9 +2,10 @@
 // register, what the server does, the probes of load balancers and container platforms, metrics
 // and profiles. [Client] is its other end, for the command line.
 //
-// It is not for the users of the server and asks nobody for a password. So it listens on
-// loopback, where everybody on the machine may use it, or on a Unix socket (unix:PATH), which
-// only the owner of the process may open.
+// It is not for the users of the server. It listens on a Unix socket (unix:PATH), which only the
+// owner of the process may open, or on loopback, where everybody on the machine may use it who
+// knows the token, if there is one; elsewhere with a token and TLS alone. The token stands in
+// Authorization, behind "Bearer"; only the probes /healthz and /readyz need none.
 //
 //	GET    /registrations                a page of the registrations, {"registrations": [...], "next": "..."}
 //	       ?aor=PATTERN                  only these addresses-of-record, '*' for anything
@@ -41,6 +42,9 @@
 //	GET    /bans                         sources that are not heard, {"bans": [...]}
 //	PUT    /bans/{address}?for=DURATION  bans the source of an address, for 1h
 //	DELETE /bans/{address}               ends that, and forgets what it has done
+//	POST   /tickets                      a one-time ticket for a WebSocket, {"aor": "NAME@DOMAIN", "ttl": "60s"}
+//	                                     gets {"ticket": "...", "expires": "..."}
+//	POST   /turn                         credentials for the TURN servers, {"aor": "NAME@DOMAIN"}
 //	GET    /status                       what runs here
 //	GET    /metrics                      for Prometheus
 //	GET    /healthz                      200 while the process serves HTTP at all
@@ -54,6 +58,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -85,6 +90,14 @@ type Config struct {
 	Users         store.Users
 	Bans          Bans
 
+	// Office issues tickets and credentials; nil: nobody does.
+	Office Office
+
+	// Token is what whoever asks must show as a bearer token, "" for nothing. A Unix socket
+	// asks for none. TLS is for addresses that are not on loopback, which need both.
+	Token string
+	TLS   *tls.Config
+
 	// Reload reads the configuration again; nil means that it can't be.
 	Reload func(context.Context) (Reloaded, error)
 
@@ -114,9 +127,9 @@ type Server struct {
 	end    context.CancelFunc
 }
 
-// New returns a server that does not listen yet, or an error if its address is not on loopback.
+// New returns a server that does not listen yet, or an error if its address may not be listened on.
 func New(cfg Config) (*Server, error) {
-	if err := CheckAddr(cfg.Addr); err != nil {
+	if err := CheckAddr(cfg.Addr, cfg.Token != "" && cfg.TLS != nil); err != nil {
 		return nil, err
 	}
 	if cfg.Logger == nil {
@@ -143,6 +156,12 @@ func (s *Server) Start(ctx context.Context) (net.Addr, error) {
 	ln, err := listen(ctx, s.cfg.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("admin listener: %w", err)
+	}
+	if !onThisMachine(s.cfg.Addr) {
+		cfg := s.cfg.TLS.Clone()
+		cfg.ClientAuth = tls.NoClientCert // it is the token that counts
+		cfg.NextProtos = []string{"http/1.1"}
+		ln = tls.NewListener(ln, cfg)
 	}
 	s.serving.Go(func() {
 		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
@@ -182,6 +201,11 @@ func (s *Server) Handler() http.Handler {
 	s.routeCalls(mux)
 	s.routeUsers(mux)
 	s.routeBans(mux)
+	s.routeOffice(mux)
 	// No page in a browser on this machine changes anything here.
-	return localOnly(http.NewCrossOriginProtection().Handler(mux))
+	h := s.withToken(http.NewCrossOriginProtection().Handler(mux))
+	if !onThisMachine(s.cfg.Addr) {
+		return nosniff(h)
+	}
+	return localOnly(nosniff(h))
 }

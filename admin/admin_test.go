@@ -111,16 +111,16 @@ func TestPathsAndHosts(t *testing.T) {
 
 func TestAddresses(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1:8081", "127.1.2.3:1", "[::1]:8081", "localhost:0", "[::ffff:127.0.0.1]:1"} {
-		if err := CheckAddr(addr); err != nil {
+		if err := CheckAddr(addr, false); err != nil {
 			t.Error(err)
 		}
 	}
 	for _, addr := range []string{"0.0.0.0:8081", ":8081", "[::]:8081", "192.0.2.1:80", "example.test:80"} {
-		if _, err := New(Config{Addr: addr}); err == nil || !strings.Contains(err.Error(), "only loopback") || !strings.Contains(err.Error(), addr) {
+		if _, err := New(Config{Addr: addr}); err == nil || !strings.Contains(err.Error(), "needs admin_token") || !strings.Contains(err.Error(), addr) {
 			t.Errorf("%s: %v", addr, err)
 		}
 	}
-	if err := CheckAddr("8081"); err == nil || !strings.Contains(err.Error(), "host:port") {
+	if err := CheckAddr("8081", true); err == nil || !strings.Contains(err.Error(), "host:port") {
 		t.Error(err)
 	}
 }

@@ -38,7 +38,7 @@ func newFixture(t *testing.T) *fixture {
 	if _, err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{NewClient("unix:" + path), st}
+	f := &fixture{NewClient("unix:"+path, Access{}), st}
 	t.Cleanup(func() {
 		f.Close()
 		if err := s.Shutdown(context.Background()); err != nil {
@@ -326,7 +326,7 @@ func TestSocket(t *testing.T) {
 	if err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	if err := NewClient(cfg.Addr).Alive(t.Context()); err != nil {
+	if err := NewClient(cfg.Addr, Access{}).Alive(t.Context()); err != nil {
 		t.Error(err)
 	}
 	second, err := New(cfg)
@@ -339,7 +339,7 @@ func TestSocket(t *testing.T) {
 	if err := first.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if err := NewClient(cfg.Addr).Alive(t.Context()); !errors.Is(err, ErrNoServer) {
+	if err := NewClient(cfg.Addr, Access{}).Alive(t.Context()); !errors.Is(err, ErrNoServer) {
 		t.Errorf("after the end: %v", err)
 	}
 

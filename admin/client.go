@@ -3,6 +3,8 @@ package admin
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,9 +17,10 @@ import (
 
 // Client asks a running server. It is safe for concurrent use.
 type Client struct {
-	addr string
-	base string
-	http *http.Client
+	addr  string
+	base  string
+	token string
+	http  *http.Client
 }
 
 var _ Live = (*Client)(nil)
@@ -25,9 +28,18 @@ var _ Live = (*Client)(nil)
 // dialTimeout bounds how long a server is waited for that takes no connection.
 const dialTimeout = 5 * time.Second
 
+// Access is how a client gets past the guard of an admin address.
+type Access struct {
+	Token string         // "" for none
+	Roots *x509.CertPool // who vouches for a server that is not on this machine; nil: the system's
+}
+
 // NewClient returns a client of the server whose admin address is addr: host:port or unix:PATH.
-func NewClient(addr string) *Client {
-	c := &Client{addr: addr, base: "http://" + addr}
+func NewClient(addr string, access Access) *Client {
+	c := &Client{addr: addr, base: "http://" + addr, token: access.Token}
+	if !onThisMachine(addr) {
+		c.base = "https://" + addr
+	}
 	network, at := "tcp", addr
 	if path, ok := socketPath(addr); ok {
 		c.base, network, at = "http://localhost", "unix", path
@@ -37,6 +49,7 @@ func NewClient(addr string) *Client {
 			d := net.Dialer{Timeout: dialTimeout}
 			return d.DialContext(ctx, network, at)
 		},
+		TLSClientConfig:     &tls.Config{RootCAs: access.Roots},
 		MaxIdleConnsPerHost: 4,
 		IdleConnTimeout:     time.Minute,
 	}}
@@ -144,6 +157,9 @@ func (c *Client) do(ctx context.Context, method, path string, v url.Values, body
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, err
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -30,8 +30,9 @@ var failures = []struct {
 }
 
 const (
-	codeBadRequest = "bad_request"
-	codeFailed     = "failed"
+	codeBadRequest   = "bad_request"
+	codeUnauthorized = "unauthorized"
+	codeFailed       = "failed"
 )
 
 // reply answers with a value as JSON, or with the error.

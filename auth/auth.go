@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +55,22 @@ type Config struct {
 	// Guard limits who succeeds or fails too often; nil: nobody does.
 	Guard Guard
 
+	// Names returns the names in the certificate that the flow's other end has shown, each
+	// in lower case and verified; nil: nobody shows one.
+	Names func(f sip.Flow) []string
+
+	// TrustedListener reports whether the flow came to a listener whose peers are trusted,
+	// wherever they are; nil: there is none.
+	TrustedListener func(f sip.Flow) bool
+
+	// Tokens are taken besides passwords; nil: they are not. TokenServer is the https URL
+	// where users get theirs, which challenges name; "" names none. TokenGrace is how long a
+	// connection may outlive its user's token: then Expired is called, which is to close it.
+	Tokens      Tokens
+	TokenServer string
+	TokenGrace  time.Duration
+	Expired     func(f sip.Flow)
+
 	// LookupTimeout bounds how long a request waits for the user store; 0 means 5 s.
 	LookupTimeout time.Duration
 }
@@ -92,6 +109,7 @@ type Authenticator struct {
 	flows   Flows
 	server  *digest.Server // nil in mode None
 	bound   boundFlows
+	leases  leases
 	trusted atomic.Pointer[[]Peer]
 	waiting atomic.Int64 // requests that wait for the user store
 }
@@ -102,6 +120,7 @@ func New(cfg Config, users Users, flows Flows) (*Authenticator, error) {
 	a := &Authenticator{cfg: cfg, users: users, flows: flows}
 	a.SetTrusted(cfg.Trusted)
 	a.bound.byFlow = make(map[uint64][]boundUser)
+	a.leases.byFlow = make(map[uint64]*lease)
 	if cfg.Mode == None {
 		return a, nil
 	}
@@ -118,10 +137,28 @@ func (a *Authenticator) SetTrusted(peers []Peer) {
 
 // Trusted reports whether the flow's other end is a trusted peer.
 func (a *Authenticator) Trusted(f sip.Flow) bool {
+	if a.cfg.TrustedListener != nil && a.cfg.TrustedListener(f) {
+		return true
+	}
 	trusted := *a.trusted.Load()
+	named := false
 	for i := range trusted {
 		if trusted[i].Is(f.Remote) {
 			return true
+		}
+		named = named || trusted[i].Name != ""
+	}
+	return named && f.Transport.Secure() && a.cfg.Names != nil && a.namedPeer(f, trusted)
+}
+
+// namedPeer reports whether the certificate of the flow's other end has the name of a trusted
+// peer.
+func (a *Authenticator) namedPeer(f sip.Flow, trusted []Peer) bool {
+	for _, name := range a.cfg.Names(f) {
+		for i := range trusted {
+			if trusted[i].Name != "" && strings.EqualFold(trusted[i].Name, name) {
+				return true
+			}
 		}
 	}
 	return false
@@ -151,8 +188,25 @@ func (a *Authenticator) Authenticate(f sip.Flow, m *sip.Message, realm string, p
 	case a.cfg.Mode == None:
 		then(believe(m, realm))
 	default:
-		a.digest(f, m, realm, proxy, then)
+		a.credentials(f, m, realm, proxy, then)
 	}
+}
+
+// credentials looks for proof: in the request itself, or in what was shown when its
+// connection was opened.
+func (a *Authenticator) credentials(f sip.Flow, m *sip.Message, realm string, proxy bool, then func(Decision)) {
+	if a.cfg.Tokens != nil {
+		if text := bearerOf(m, proxy); text != "" {
+			a.bearer(f, m, realm, proxy, text, then)
+			return
+		}
+	}
+	if owner, ok := a.leases.owner(f); ok {
+		user, domain, _ := strings.Cut(owner, "@")
+		then(a.passed(f, Decision{Outcome: Authenticated, User: user, Domain: domain}))
+		return
+	}
+	a.digest(f, m, realm, proxy, then)
 }
 
 // believe takes the From for the identity of the sender (RFC 3261 §10.3 step 3).
@@ -256,6 +310,12 @@ func (a *Authenticator) challenge(f sip.Flow, realm string, proxy, stale bool, c
 	}
 	if proxy {
 		d.Status, d.Header = 407, sip.HProxyAuthenticate
+	}
+	// A challenge for a token has to say where they are got (RFC 8898 §2.2). It comes first,
+	// for web clients take the last one; and they alone get it unasked, as there are phones
+	// that give up at a scheme they don't know.
+	if a.cfg.TokenServer != "" && f.Transport.WebSocket() {
+		d.Challenges = append([]string{a.bearerChallenge(realm)}, d.Challenges...)
 	}
 	return d
 }

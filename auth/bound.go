@@ -31,12 +31,16 @@ type boundUser struct {
 // from the user: a request that a proxy passed on says nothing about who else uses the
 // proxy's connection. Without Config.FlowCalls, and over UDP, it does nothing.
 func (a *Authenticator) Bind(f sip.Flow, aor string, until time.Time) {
-	if !a.cfg.FlowCalls || f.ID == 0 {
+	if f.ID == 0 {
 		return
 	}
 	now := time.Now()
 	if !until.After(now) {
 		a.bound.remove(f.ID, aor)
+		a.surrender(f, aor)
+		return
+	}
+	if !a.cfg.FlowCalls {
 		return
 	}
 	a.bound.add(f.ID, aor, until, now)
@@ -48,9 +52,16 @@ func (a *Authenticator) Bind(f sip.Flow, aor string, until time.Time) {
 	}
 }
 
-// Bound reports whether the user of the AOR is believed on the flow.
+// Bound reports whether the user of the AOR is believed on the flow, by a registration or by
+// what was shown when it was opened.
 func (a *Authenticator) Bound(f sip.Flow, aor string) bool {
-	return a.cfg.FlowCalls && f.ID != 0 && a.bound.has(f.ID, aor)
+	if f.ID == 0 {
+		return false
+	}
+	if owner, ok := a.leases.owner(f); ok {
+		return owner == aor
+	}
+	return a.cfg.FlowCalls && a.bound.has(f.ID, aor)
 }
 
 // Closed forgets what was bound to the flow. It is called when the flow has closed.
@@ -58,6 +69,7 @@ func (a *Authenticator) Closed(f sip.Flow) {
 	a.bound.mu.Lock()
 	delete(a.bound.byFlow, f.ID)
 	a.bound.mu.Unlock()
+	a.leases.closed(f)
 }
 
 func (b *boundFlows) has(flow uint64, aor string) bool {
@@ -102,4 +114,24 @@ func (b *boundFlows) remove(flow uint64, aor string) {
 		return
 	}
 	b.byFlow[flow] = users
+}
+
+// User returns the AOR of the one user who is believed on the flow; ok is false where there is
+// none, or several.
+func (a *Authenticator) User(f sip.Flow) (aor string, ok bool) {
+	if aor, ok = a.leases.owner(f); ok || !a.cfg.FlowCalls || f.ID == 0 {
+		return aor, ok
+	}
+	a.bound.mu.RLock()
+	defer a.bound.mu.RUnlock()
+	now := time.Now()
+	for _, u := range a.bound.byFlow[f.ID] {
+		if now.Before(u.until) {
+			if ok {
+				return "", false
+			}
+			aor, ok = u.aor, true
+		}
+	}
+	return aor, ok
 }

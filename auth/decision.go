@@ -2,6 +2,7 @@ package auth
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/sipway/sipway/sip"
 	"github.com/sipway/sipway/sip/transaction"
@@ -38,6 +39,9 @@ type Decision struct {
 	// User and Domain are who is Authenticated: the user part, without escapes, and the
 	// realm.
 	User, Domain string
+
+	// Expires is when the proof ends, a token's end with its grace; zero for never.
+	Expires time.Time
 
 	// NextNonce is for the 200 to the user, in Authentication-Info (RFC 7616 §3.5); "" for
 	// none.

@@ -19,6 +19,7 @@ func (p *Proxy) Ack(f sip.Flow, ack *sip.Message) {
 	if r.inDialog || p.Auth.Trusted(f) {
 		p.Calls.Within(ack, f)
 	}
+	p.disarm(&r)
 	p.ackToInstance(&r)
 	switch {
 	case r.next != nil && r.next.gone:

@@ -20,26 +20,45 @@ func (p *Proxy) authorize(c *responseContext, then func()) {
 		then()
 		return
 	}
-	from, err := sip.ParseURI(r.msg.From().URI)
+	claim, err := p.claimOf(r)
 	if err != nil {
 		c.reject(refuse(400, "Bad From"))
 		return
 	}
-	if !p.ours(&from) {
-		if p.ours(&r.uri) && !r.routed() {
-			then()
+	owner, known := p.Auth.Owner(r.flow)
+	switch {
+	case claim.aor != "":
+		p.authenticate(c, claim, then)
+	case claim.anonymous && (known || r.routed() || !p.ours(&r.uri)):
+		p.authenticate(c, claim, then) // whoever of ours it is
+	case known:
+		c.reject(refuse(403, "From Is Not "+owner))
+	case p.ours(&r.uri) && !r.routed():
+		then()
+	default:
+		c.reject(refuse(403, "Relaying Denied"))
+	}
+}
+
+// authenticate makes sure that a request is from the user who it says it is from, or, where it
+// says nothing, from one of our users.
+func (p *Proxy) authenticate(c *responseContext, claim claim, then func()) {
+	r := &c.request
+	pass := func(aor string) {
+		r.aor, r.display = aor, claim.display
+		then()
+	}
+	aor, realm := claim.aor, strings.ToLower(p.Domains[0])
+	if aor == "" {
+		aor, _ = p.Auth.User(r.flow)
+	}
+	if aor != "" {
+		if p.Auth.Bound(r.flow, aor) {
+			pass(aor)
 			return
 		}
-		c.reject(refuse(403, "Relaying Denied"))
-		return
+		_, realm, _ = strings.Cut(aor, "@")
 	}
-	aor := p.aor(&from)
-	if p.Auth.Bound(r.flow, aor) {
-		r.aor = aor
-		then()
-		return
-	}
-	_, realm, _ := strings.Cut(aor, "@")
 	p.Auth.Authenticate(r.flow, r.msg, realm, true, func(d auth.Decision) {
 		switch {
 		case !d.OK():
@@ -47,12 +66,11 @@ func (p *Proxy) authorize(c *responseContext, then func()) {
 				p.Logger.Debug("challenge not sent", "call-id", r.msg.CallID(), "error", err)
 			}
 			c.finish()
-		case d.AOR() != aor:
+		case aor != "" && d.AOR() != aor:
 			c.reject(refuse(403, "From Is Not the Authenticated User"))
 		default:
-			r.aor = aor
 			dropCredentials(r, realm)
-			then()
+			pass(d.AOR())
 		}
 	})
 }
@@ -60,7 +78,7 @@ func (p *Proxy) authorize(c *responseContext, then func()) {
 // mayCallOut reports whether a request that was let pass could have been addressed to a
 // foreign domain as well.
 func (p *Proxy) mayCallOut(r *request) bool {
-	if p.Auth.Trusted(r.flow) {
+	if r.aor != "" || p.Auth.Trusted(r.flow) {
 		return true
 	}
 	from, err := sip.ParseURI(r.msg.From().URI)

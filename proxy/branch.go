@@ -138,6 +138,7 @@ func (b *branch) send(flow sip.Flow, a *attempt) {
 func (b *branch) Response(client *transaction.Client, m *sip.Message) {
 	m.PopVia() // step 3
 	c := b.context
+	c.proxy.disarmResponse(c, m, client.Flow())
 	switch {
 	case m.Via() == nil: // it was meant for us, and we asked nothing
 	case m.Status() > 299:

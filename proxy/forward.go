@@ -15,6 +15,7 @@ func (p *Proxy) forwarded(r *request, to sip.Flow, t *target, breadth int, sole 
 	if r.shared || !sole {
 		m = m.Clone()
 	}
+	p.assert(r, m, to, t.hop.registered)
 	m.SetRequestURI(t.uri) // step 2
 	hops, ok := m.MaxForwards()
 	if !ok {

@@ -259,8 +259,9 @@ type request struct {
 	next     *hop // where that route says it goes
 	popped   int  // own Routes taken off
 
-	aor   string // of the sender, where it was authenticated
-	owner owner  // the sender, for the token of its flow
+	aor     string // of the sender, where it was authenticated
+	display string // his name, for those who are told that (RFC 3325)
+	owner   owner  // the sender, for the token of its flow
 }
 
 // editable returns the request for an edit, a copy of its own from the first one on.

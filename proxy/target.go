@@ -30,6 +30,11 @@ func (p *Proxy) findTargets(c *responseContext) {
 	if recordRoutes(r.msg.Method()) {
 		r.owner = p.ownerOf(r)
 	}
+	p.disarm(r)
+	if err := keepPrivate(r); err != nil {
+		c.reject(err)
+		return
+	}
 	p.record(c)
 	if err := p.timeSession(c); err != nil {
 		c.reject(err)

@@ -165,7 +165,16 @@ func (q *request) grant(seconds uint32) (time.Duration, *refusal) {
 	if asked > 0 && asked < time.Hour && asked < q.limits.Load().MinExpires {
 		return 0, tooBrief(q.limits.Load().MinExpires)
 	}
-	return q.jitter(min(asked, q.limits.Load().MaxExpires)), nil
+	return q.jitter(min(asked, q.limits.Load().MaxExpires, q.proofLasts())), nil
+}
+
+// proofLasts returns how long what the user has shown is good for. A connection closes when
+// that ends, and its bindings with it, so the limit is for those that have none.
+func (q *request) proofLasts() time.Duration {
+	if q.decision.Expires.IsZero() || q.direct && q.tx.Flow().ID != 0 {
+		return q.limits.Load().MaxExpires
+	}
+	return max(q.decision.Expires.Sub(q.now).Truncate(time.Second), time.Second)
 }
 
 // jitter takes a random part of the interval away, down to a whole second.

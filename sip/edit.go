@@ -127,6 +127,15 @@ func (m *Message) Remove(id HeaderID) {
 	m.refresh(id)
 }
 
+// RemoveNamed drops every line of a header field by its name.
+func (m *Message) RemoveNamed(name string) {
+	if id := LookupHeader(name); id != HUnknown {
+		m.Remove(id)
+		return
+	}
+	m.lines = slices.DeleteFunc(m.lines, func(l line) bool { return l.id == HUnknown && equalFold(m.name(&l), name) })
+}
+
 // PopValue removes the first value of a list header field and returns it.
 func (m *Message) PopValue(id HeaderID) (value string, ok bool) {
 	for at := m.find(id); at >= 0; at = m.find(id) {

@@ -92,10 +92,26 @@ type Config struct {
 	// in it. Default nil: all are accepted.
 	CheckOrigin func(*http.Request) bool
 
+	// Identify decides on a WebSocket handshake, once its form and its origin are right, by
+	// who asks. It returns what is to be told of the flow before its first message is
+	// received, nil for nothing, or why the handshake is refused. Default nil.
+	Identify func(*http.Request) (opened func(sip.Flow), refusal *Refusal)
+
+	// HTTP serves what is asked of a WebSocket listener besides its WebSocket. Default nil:
+	// there is nothing else.
+	HTTP http.Handler
+
 	// Logger gets what an operator must know. Default [slog.Default].
 	Logger *slog.Logger
 
 	clock clock
+}
+
+// Refusal answers a WebSocket handshake that is not wanted.
+type Refusal struct {
+	Status    int
+	Text      string // for people
+	Challenge string // WWW-Authenticate, "" for none
 }
 
 func (c Config) withDefaults() Config {

@@ -17,6 +17,8 @@ var (
 	ErrDropped = errors.New("transport: datagram dropped")
 	// ErrPingTimeout: a pinged peer stayed silent.
 	ErrPingTimeout = errors.New("transport: no pong in time")
+	// ErrExpired: what proved the user of a connection has expired.
+	ErrExpired = errors.New("transport: the proof of the user has expired")
 	// ErrNoMessage: a new connection sent no valid message in time.
 	ErrNoMessage = errors.New("transport: no SIP message in time")
 	// ErrSlowMessage: a message was begun and not completed in time.

@@ -220,7 +220,7 @@ func (w *webSocket) end(local bool, reason error) {
 		switch {
 		case errors.Is(reason, ErrShutdown):
 			code = websocket.StatusServiceRestart
-		case errors.Is(reason, ErrNoMessage), errors.Is(reason, ErrFlood):
+		case errors.Is(reason, ErrNoMessage), errors.Is(reason, ErrFlood), errors.Is(reason, ErrExpired):
 			code = websocket.StatusPolicyViolation
 		}
 		w.close(code)

@@ -93,6 +93,9 @@ func (c closers) Close() error {
 // own, so that nothing of net/http stays in memory with it.
 func (s *wsServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
+	case r.URL.Path != s.path && s.layer.cfg.HTTP != nil:
+		s.layer.cfg.HTTP.ServeHTTP(w, r)
+		return
 	case r.URL.Path != s.path:
 		http.NotFound(w, r)
 		return
@@ -111,6 +114,10 @@ func (s *wsServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Pages of this origin may not connect.", http.StatusForbidden)
 		return
 	}
+	opened, ok := s.identify(w, r)
+	if !ok {
+		return
+	}
 	h := &hijacker{ResponseWriter: w}
 	conn, err := websocket.Accept(h, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{subprotocol},
@@ -127,15 +134,34 @@ func (s *wsServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	h.ws.open(s.layer, s.transport, conn)
+	h.ws.open(s.layer, s.transport, conn, opened)
 }
 
-// open makes the connection a flow.
-func (w *webSocket) open(l *Layer, t sip.Transport, conn *websocket.Conn) {
+// identify asks who is there. Where he is refused, that is answered.
+func (s *wsServer) identify(w http.ResponseWriter, r *http.Request) (opened func(sip.Flow), ok bool) {
+	if s.layer.cfg.Identify == nil {
+		return nil, true
+	}
+	opened, refusal := s.layer.cfg.Identify(r)
+	if refusal == nil {
+		return opened, true
+	}
+	if refusal.Challenge != "" {
+		w.Header().Set("WWW-Authenticate", refusal.Challenge)
+	}
+	http.Error(w, refusal.Text, refusal.Status)
+	return nil, false
+}
+
+// open makes the connection a flow, of which opened is told unless it is nil.
+func (w *webSocket) open(l *Layer, t sip.Transport, conn *websocket.Conn, opened func(sip.Flow)) {
 	conn.SetReadLimit(int64(l.cfg.MaxMessage))
 	w.conn = conn
 	w.c = l.newConnection(t, w.bottom(), w.stream)
 	w.c.ws = w
+	if opened != nil {
+		opened(w.c.flow)
+	}
 	w.c.start()
 }
 

@@ -296,7 +296,7 @@ func TestConfigCommands(t *testing.T) {
 		t.Errorf("%q", warning)
 	}
 	c.expect(exitUsage, "bad.yaml:1: domans: unknown key, did you mean domains?", "", "config", "check", bad)
-	c.expect(exitUsage, "only loopback", "", "config", "check", c.write("admin.yaml", "admin: 0.0.0.0:8081\n"))
+	c.expect(exitUsage, "needs admin_token", "", "config", "check", c.write("admin.yaml", "admin: 0.0.0.0:8081\n"))
 	c.expect(exitOK, "domains:\n  - a.test\n", "", "config", "show", "--config", good)
 	c.env["SIPWAY_CONFIG"] = good
 	c.expect(exitOK, `"domains":["a.test"]`, "", "config", "show", "--json")

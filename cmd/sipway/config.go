@@ -24,7 +24,7 @@ func (a *app) configCheckCommand() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, err := config.Load(args[0], func(string) (string, bool) { return "", false }, nil)
 			if err == nil && cfg.Admin != "" {
-				err = admin.CheckAddr(cfg.Admin)
+				err = admin.CheckAddr(cfg.Admin, adminGuarded(cfg))
 			}
 			if err != nil {
 				return usageError{err}

@@ -46,7 +46,9 @@ func newLab(t *testing.T, args ...string) *lab {
 func (c *cli) lab(args ...string) *lab {
 	c.t.Helper()
 	t := c.t
-	c.env["SIPWAY_AUTH_MODE"] = "none"
+	if c.env["SIPWAY_AUTH_MODE"] == "" {
+		c.env["SIPWAY_AUTH_MODE"] = "none"
+	}
 	c.env["SIPWAY_STORE"] = "memory:"
 	c.env["SIPWAY_DOMAINS"] = "a.test"
 	args = append([]string{"--listen", "udp://127.0.0.1:0,tcp://127.0.0.1:0,ws://127.0.0.1:0/"}, args...)
@@ -121,7 +123,7 @@ func TestWhichServer(t *testing.T) {
 	c.expect(exitUnavailable, "no server answers at unix:admin.sock", "", "reg", "list", "--admin", "unix:admin.sock")
 	c.expect(exitUnavailable, "there is no store at sipway.db", "", "reg", "list")
 	c.expect(exitUsage, "--admin and --store", "", "reg", "list", "--admin", "unix:admin.sock", "--store", "sqlite:x.db")
-	c.expect(exitUsage, "only loopback", "", "reg", "list", "--admin", "192.0.2.1:80")
+	c.expect(exitUsage, "needs admin_token", "", "reg", "list", "--admin", "192.0.2.1:80")
 	c.env["SIPWAY_STORE"] = "memory:"
 	c.expect(exitUnavailable, "no server answers at unix:admin.sock", "", "reg", "list")
 	c.expect(exitUnavailable, "no server answers at unix:admin.sock", "", "user", "list")

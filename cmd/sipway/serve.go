@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sipway/sipway/admin"
+	"github.com/sipway/sipway/auth"
 	"github.com/sipway/sipway/cmd/sipway/config"
 	"github.com/sipway/sipway/store"
 	"github.com/sipway/sipway/store/dsn"
@@ -41,6 +43,7 @@ A second one ends it at once.`,
 	s.overrideList(cmd, "domain", "domains", "SIP domain to serve")
 	s.overrideList(cmd, "listen", "listen", "URL to listen on, udp://, tcp:// or ws://HOST:PORT")
 	s.override(cmd, "admin", "admin", "address of the admin listener, empty for none")
+	s.override(cmd, "admin-token", "admin_token", "what clients of the admin listener must show, or file:PATH (environment: SIPWAY_ADMIN_TOKEN)")
 	s.override(cmd, "users-file", "users_file", "CSV file of users to load at start")
 	s.override(cmd, "log-level", "log.level", "debug, info, warn or error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -49,7 +52,7 @@ A second one ends it at once.`,
 			return err
 		}
 		if cfg.Admin != "" {
-			if err := admin.CheckAddr(cfg.Admin); err != nil {
+			if err := admin.CheckAddr(cfg.Admin, adminGuarded(cfg)); err != nil {
 				return usageError{err}
 			}
 		}
@@ -144,6 +147,7 @@ type process struct {
 	server  atomic.Pointer[server] // nil until it serves
 	admin   *admin.Server
 	changes changes
+	tickets auth.Tickets
 
 	configuration configuration
 	count         registrationCount
@@ -157,7 +161,7 @@ func (p *process) start(ctx context.Context) error {
 			return err
 		}
 	}
-	s, err := newServer(p.cfg, p.store, p.log)
+	s, err := newServer(p.cfg, p.store, &p.tickets, p.log)
 	if err != nil {
 		return err
 	}
@@ -168,6 +172,10 @@ func (p *process) start(ctx context.Context) error {
 }
 
 func (p *process) startAdmin(ctx context.Context) error {
+	secure, err := p.adminTLS(ctx)
+	if err != nil {
+		return err
+	}
 	srv, err := admin.New(admin.Config{
 		Addr:    p.cfg.Admin,
 		Version: buildVersion().Version,
@@ -180,6 +188,9 @@ func (p *process) startAdmin(ctx context.Context) error {
 		Bans:          bans{p},
 		Reload:        p.reload,
 		Metrics:       newMetrics(p).handler(),
+		Office:        newOffice(p.cfg, &p.tickets),
+
+		Token: p.cfg.AdminToken.Value(), TLS: secure,
 
 		Logger: p.log,
 	})
@@ -196,6 +207,23 @@ func (p *process) startAdmin(ctx context.Context) error {
 	p.admin = srv
 	p.log.Info("listening", "transport", "admin", "addr", addr)
 	return nil
+}
+
+// adminGuarded reports whether the admin listener may leave this machine.
+func adminGuarded(cfg *config.Config) bool { return cfg.AdminToken.Value() != "" && cfg.TLS.Enabled() }
+
+// adminTLS returns what an admin listener that leaves this machine shakes hands with, nil where
+// there is nothing.
+func (p *process) adminTLS(ctx context.Context) (*tls.Config, error) {
+	if !p.cfg.TLS.Enabled() {
+		return nil, nil
+	}
+	listen, _, certificates, err := tlsConfigs(&p.cfg.TLS)
+	if err != nil {
+		return nil, err
+	}
+	go certificates.Watch(ctx, p.cfg.TLS.Recheck, p.log)
+	return listen, nil
 }
 
 // ready is nil while the server takes calls.

@@ -185,7 +185,7 @@ func TestServeErrors(t *testing.T) {
 	}{
 		{exitFailure, "tcp://" + addr + ": the address is in use", []string{"--admin", "", "--listen", "tcp://" + addr}},
 		{exitFailure, "address already in use: stop what listens there", []string{"--admin", addr, "--listen", "udp://127.0.0.1:0"}},
-		{exitUsage, "only loopback", []string{"--admin", "0.0.0.0:0"}},
+		{exitUsage, "needs admin_token", []string{"--admin", "0.0.0.0:0"}},
 		{exitUsage, "--listen: \"x://x\"", []string{"--listen", "x://x"}},
 		{exitUsage, "tls://x:5061 needs a certificate", []string{"--listen", "tls://x"}},
 		{exitUsage, "users_file: open none.csv", []string{"--users-file", "none.csv"}},

@@ -44,6 +44,9 @@ type server struct {
 	calls        *dialog.Calls
 	records      *recorder // of calls that have ended
 	addresses    *addresses
+	identities   *identities
+	origins      []auth.Origin        // of pages that may connect
+	trustedAt    []transport.Listener // whose peers are trusted
 	locator      *locate.Locator
 	certificates *certs.Store // nil without TLS
 
@@ -66,11 +69,15 @@ var (
 )
 
 // newServer opens the listeners and serves from then on.
-func newServer(cfg *config.Config, st store.Store, log *slog.Logger) (*server, error) {
+func newServer(cfg *config.Config, st store.Store, tickets *auth.Tickets, log *slog.Logger) (*server, error) {
 	s := &server{cfg: cfg, log: log, opening: make(chan struct{})}
 	s.run, s.stop = context.WithCancel(context.Background())
 	s.exempted = append(prefixes(cfg.Limits.Exempt), prefixes(cfg.Proxies)...)
 	s.limits = s.newLimiter()
+	var err error
+	if s.identities, err = newIdentities(cfg, tickets, log); err != nil {
+		return nil, err
+	}
 	transportCfg, err := s.transportConfig()
 	if err != nil {
 		return nil, err
@@ -94,6 +101,9 @@ func newServer(cfg *config.Config, st store.Store, log *slog.Logger) (*server, e
 	}
 	go s.registrar.Run(s.run)
 	go s.calls.Run(s.run)
+	if s.identities.tokens != nil {
+		go s.identities.tokens.Run(s.run)
+	}
 	go manageMemory(s.run)
 	return s, nil
 }
@@ -108,13 +118,14 @@ func (s *server) transportConfig() (transport.Config, error) {
 	if store != nil {
 		go store.Watch(s.run, cfg.TLS.Recheck, s.log)
 	}
-	origins := make([]auth.Origin, len(cfg.Origins))
-	for i, o := range cfg.Origins {
-		origins[i] = o.Origin
+	for _, o := range cfg.Origins {
+		s.origins = append(s.origins, o.Origin)
 	}
 	return s.guarded(transport.Config{
 		TLS: listen, DialTLS: dial, Proxies: prefixes(cfg.Proxies),
-		CheckOrigin:  func(r *http.Request) bool { return auth.CheckOrigin(origins, r) },
+		CheckOrigin:  func(r *http.Request) bool { return auth.CheckOrigin(s.origins, r) },
+		Identify:     s.identify,
+		HTTP:         http.HandlerFunc(s.serveTURN),
 		MaxMessage:   int(cfg.Limits.MaxMessage),
 		PingInterval: cmp.Or(cfg.Transport.PingInterval, -1), // none; its zero is the default
 		PingTimeout:  cfg.Transport.PingTimeout,
@@ -153,6 +164,12 @@ func (s *server) wire(st store.Store) error {
 	authCfg := auth.Config{
 		Algorithms: s.cfg.Auth.Algorithms, Key: nonceKey, NonceAge: s.cfg.Auth.NonceAge, Integrity: s.cfg.Auth.Integrity,
 		FlowCalls: s.cfg.Auth.Calls == config.AuthFlow,
+		Expired:   func(f sip.Flow) { s.transport.CloseFlow(f.ID, transport.ErrExpired) },
+		Names:     s.peerNames,
+	}
+	s.identities.configure(&authCfg)
+	if slices.ContainsFunc(s.cfg.Listen, func(l config.Listener) bool { return l.Trusted }) {
+		authCfg.TrustedListener = s.trustedListener
 	}
 	if s.limits != nil {
 		authCfg.Guard = s.limits
@@ -244,6 +261,9 @@ func (s *server) listen() error {
 		addr, err := s.transport.Listen(l.Transport, l.Addr, transport.Binding{Path: l.Path, Proxied: l.Proxied})
 		if err != nil {
 			return listenError(l, err)
+		}
+		if l.Trusted {
+			s.trustedAt = append(s.trustedAt, transport.Listener{Transport: l.Transport, Addr: addr})
 		}
 		s.log.Info("listening", "transport", strings.ToLower(l.Transport.String()), "addr", addr)
 	}

@@ -102,6 +102,7 @@ func openStore(ctx context.Context, cfg *config.Config, create bool) (store.Stor
 // admin adds --admin, by which a command reaches the running server.
 func (s *settings) admin(cmd *cobra.Command) {
 	s.override(cmd, "admin", "admin", "ask the server at this admin address, HOST:PORT or unix:PATH")
+	s.override(cmd, "admin-token", "admin_token", "what the server's admin listener asks for, or file:PATH (environment: SIPWAY_ADMIN_TOKEN)")
 }
 
 // loadTarget is load for a command that works either on a store or with a server.
@@ -117,10 +118,14 @@ func (s *settings) client(cfg *config.Config) (*admin.Client, error) {
 	if cfg.Admin == "" {
 		return nil, usageError{errors.New("the configuration has no admin address, name one with --admin")}
 	}
-	if err := admin.CheckAddr(cfg.Admin); err != nil {
+	if err := admin.CheckAddr(cfg.Admin, cfg.AdminToken.Value() != ""); err != nil {
 		return nil, usageError{err}
 	}
-	return admin.NewClient(cfg.Admin), nil
+	roots, err := pool("tls.roots", cfg.TLS.Roots)
+	if err != nil {
+		return nil, err
+	}
+	return admin.NewClient(cfg.Admin, admin.Access{Token: cfg.AdminToken.Value(), Roots: roots}), nil
 }
 
 // withStore runs f on the store that the command's flags name.

@@ -24,7 +24,8 @@ type Config struct {
 	Advertise  string     `yaml:"advertise" doc:"host name or address for Via and Record-Route where it is not that of the listener"`
 	Store      DSN        `yaml:"store" doc:"users and registrations: sqlite:FILE, postgres://USER@HOST/DATABASE, or memory: to forget them at exit"`
 	StoreCache Size       `yaml:"store_cache" doc:"memory for registrations and users in front of a database"`
-	Admin      string     `yaml:"admin" doc:"address of the admin listener, HOST:PORT on loopback or unix:PATH; empty for none"`
+	Admin      string     `yaml:"admin" doc:"address of the admin listener, HOST:PORT or unix:PATH; empty for none. Elsewhere than on loopback it speaks TLS with the certificate of tls and needs admin_token"`
+	AdminToken Secret     `yaml:"admin_token" doc:"what commands and scripts show to the admin listener as a bearer token, 16 characters or more, or file:PATH; without one everybody may use it who reaches loopback"`
 	UsersFile  string     `yaml:"users_file" doc:"CSV file of user,domain,password lines, loaded at start"`
 	Proxies    []Network  `yaml:"proxies" doc:"load balancers and web servers in front of us, address or prefix: theirs is the PROXY protocol on listeners with ?proxy=1, and X-Forwarded-For counts from them alone"`
 	Origins    []Origin   `yaml:"origins" doc:"web origins whose pages may connect, besides those of the same host: https://app.example.test, https://*.example.test, null for files, * for all"`
@@ -32,7 +33,8 @@ type Config struct {
 	Transport  Transport  `yaml:"transport"`
 	Registrar  Registrar  `yaml:"registrar"`
 	Auth       Auth       `yaml:"auth"`
-	Trusted    []Peer     `yaml:"trusted" doc:"peers whose requests are not challenged: address, address:port or prefix"`
+	Trusted    []Peer     `yaml:"trusted" doc:"peers whose requests are not challenged: address, address:port, prefix, or tls:NAME for whoever has a certificate of that name; a listener with ?trusted=1 trusts all who reach it"`
+	TURN       TURN       `yaml:"turn"`
 	Proxy      Proxy      `yaml:"proxy"`
 	Calls      Calls      `yaml:"calls"`
 	CDR        CDR        `yaml:"cdr"`
@@ -76,6 +78,7 @@ type Auth struct {
 	Calls      AuthCalls          `yaml:"calls" doc:"flow: only requests outside an authenticated registration's flow are challenged; always: every one"`
 	NonceAge   time.Duration      `yaml:"nonce_age" doc:"how long clients may use a nonce"`
 	Integrity  bool               `yaml:"integrity" doc:"offer qop auth-int, which covers the body, to all but web clients"`
+	Tokens     Tokens             `yaml:"tokens"`
 }
 
 // Log says what is logged, and how.
@@ -120,7 +123,9 @@ func Default() *Config {
 			Algorithms: []digest.Algorithm{digest.SHA256, digest.MD5},
 			Calls:      AuthFlow,
 			NonceAge:   time.Hour,
+			Tokens:     Tokens{Claim: "sub", Query: "token", Header: "Authorization", Grace: 30 * time.Second},
 		},
+		TURN: TURN{TTL: time.Hour},
 		Proxy: Proxy{
 			NoAnswer:      20 * time.Second,
 			Recurse:       RecurseOwn,
@@ -242,6 +247,7 @@ func (c *Config) validate(file string) (errs []error) {
 	c.validateLimits(fail)
 	c.validateNetwork(fail)
 	c.validateListeners(fail)
+	c.validateIdentity(fail)
 	c.validateDrain(fail)
 	return errs
 }
@@ -253,6 +259,9 @@ func (c *Config) Warnings() (warnings []string) {
 	}
 	if i := slices.Index(c.Auth.Algorithms, digest.MD5); i >= 0 && i < len(c.Auth.Algorithms)-1 {
 		warnings = append(warnings, "auth.algorithms: MD5 is not last; web clients use the last challenge and know only MD5, so they can't log in")
+	}
+	if c.Auth.Tokens.Cookie != "" && slices.ContainsFunc(c.Origins, func(o Origin) bool { return o.Origin == "*" }) {
+		warnings = append(warnings, "origins has * and auth.tokens.cookie is set: the page of any stranger connects as the user whose browser shows it")
 	}
 	return warnings
 }

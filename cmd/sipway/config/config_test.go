@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -49,7 +50,7 @@ listen:
   - udp://0.0.0.0:5060   # comments are fine
   - tcp://[::1]?proxy=1
   - ws://0.0.0.0:8080
-  - WS://0.0.0.0:8081/sip?proxy=1
+  - WS://0.0.0.0:8081/sip?trusted=1&proxy=1
 advertise: sip.example.test
 store: "memory:"
 store_cache: 1GiB
@@ -74,7 +75,9 @@ auth:
   algorithms: [MD5]
   calls: always
   nonce_age: 90s
-trusted: [10.1.0.0/16, "192.0.2.7:5060", 2001:db8::1, "[2001:db8::2]:5070"]
+  tokens: {jwks_url: "https://login.test/jwks", audience: sip, issuer: "https://login.test", claim: name, cookie: session, query: t, header: X-Token, grace: 10s}
+trusted: [10.1.0.0/16, "192.0.2.7:5060", 2001:db8::1, "[2001:db8::2]:5070", "tls:PBX.test"]
+turn: {uris: ["turn:turn.test:3478?transport=udp", "stun:turn.test"], ttl: 10m}
 proxies: [127.0.0.1, 10.0.0.0/8]
 origins: [https://App.test, "https://*.app.test"]
 tls: {cert: a.pem, key: a.key, bundles: [b.pem], client_ca: ca.pem, roots: roots.pem, recheck: 1m}
@@ -94,8 +97,8 @@ log: {level: debug, format: json}
 	want := &Config{
 		Domains: []Domain{"example.test", "localhost"},
 		Listen: []Listener{
-			{sip.UDP, "0.0.0.0:5060", "", false}, {sip.TCP, "[::1]:5060", "", true},
-			{sip.WS, "0.0.0.0:8080", "/", false}, {sip.WS, "0.0.0.0:8081", "/sip", true},
+			{sip.UDP, "0.0.0.0:5060", "", false, false}, {sip.TCP, "[::1]:5060", "", true, false},
+			{sip.WS, "0.0.0.0:8080", "/", false, false}, {sip.WS, "0.0.0.0:8081", "/sip", true, true},
 		},
 		Advertise: "sip.example.test", Store: "memory:", StoreCache: 1 << 30, Admin: "[::1]:9000", UsersFile: "users.csv",
 		Transport: Transport{PingInterval: 20 * time.Second, PingTimeout: 5 * time.Second, ProbeTimeout: time.Second},
@@ -106,9 +109,12 @@ log: {level: debug, format: json}
 			ServiceRoute:   []Route{"<sip:p1.example.test;lr>", "<sip:p2.example.test;lr>"},
 			ContactsPolicy: ContactsDropOldest, PathPolicy: PathAccept, ThirdParties: []User{"pbx@example.test"},
 		},
-		Auth: Auth{AuthNone, []digest.Algorithm{digest.MD5}, AuthAlways, 90 * time.Second, false},
+		Auth: Auth{AuthNone, []digest.Algorithm{digest.MD5}, AuthAlways, 90 * time.Second, false, Tokens{
+			"https://login.test/jwks", "", "sip", "https://login.test", "name", "session", "t", "X-Token", 10 * time.Second,
+		}},
+		TURN: TURN{URIs: []string{"turn:turn.test:3478?transport=udp", "stun:turn.test"}, TTL: 10 * time.Minute},
 		Trusted: []Peer{
-			peer("10.1.0.0/16", 0), peer("192.0.2.7/32", 5060), peer("2001:db8::1/128", 0), peer("2001:db8::2/128", 5070),
+			peer("10.1.0.0/16", 0), peer("192.0.2.7/32", 5060), peer("2001:db8::1/128", 0), peer("2001:db8::2/128", 5070), {auth.Peer{Name: "pbx.test"}},
 		},
 		Origins: []Origin{{"https://app.test"}, {"https://*.app.test"}},
 		Proxies: []Network{{netip.MustParsePrefix("127.0.0.1/32")}, {netip.MustParsePrefix("10.0.0.0/8")}},
@@ -192,6 +198,15 @@ func TestErrors(t *testing.T) {
 		{"tls: {cert: x}", "tls: cert and key are needed together"},
 		{"proxies: [10.0.0.1/8]", `sipway.yaml:1: proxies: "10.0.0.1/8" has bits set behind its prefix; is 10.0.0.0/8 meant?`},
 		{"origins: [app.test]", `sipway.yaml:1: origins: "app.test": expects an origin such as https://app.example.test`},
+		{"trusted: ['tls:*.test']", "expects an address, address:port, prefix"},
+		{"admin_token: short", "admin_token: expects 16 characters or more"},
+		{"admin_token: file:/nonexistent/token", "no such file"},
+		{"auth: {tokens: {jwks_url: login.test}}", "auth.tokens.jwks_url: \"login.test\": expects an https URL"},
+		{"auth: {tokens: {claim: ''}}", "auth.tokens.claim: expects the name of a claim"},
+		{"auth: {tokens: {grace: 2h}}", "auth.tokens.grace: expects 0 to 1h"},
+		{"turn: {secret: x}", "turn: uris are needed with secret"},
+		{"turn: {uris: [turn.test]}", "turn.uris: \"turn.test\": expects turn:HOST:PORT"},
+		{"turn: {ttl: 1s}", "turn.ttl: expects 1m to 24h"},
 		{"proxies: [balancer]", "expects an address or a prefix such as 10.1.0.0/16"},
 		{"tls: {recheck: 1ms}", "tls.recheck: expects at least 1s, not 1ms"},
 		{"store: a\nadmin: b\nstore: c", "sipway.yaml:3: store: is on line 1 already"},
@@ -236,7 +251,7 @@ func TestErrors(t *testing.T) {
 		{"listen: [udp://0.0.0.0:99999]", "port 99999 is not in 0-65535"},
 		{"listen: [udp://0.0.0.0/x]", "udp has no path"},
 		{"listen: [udp://a@0.0.0.0]", "nothing but host, port and path"},
-		{"listen: ['tcp://0.0.0.0?proxy=2']", "the only option behind ? is proxy=1"},
+		{"listen: ['tcp://0.0.0.0?proxy=2']", "the only options behind ? are proxy=1 and trusted=1"},
 		{"listen: ['udp://0.0.0.0?proxy=1']", "the PROXY protocol is for connections"},
 		{"listen: ['tcp://0.0.0.0?proxy=1']", "listen: tcp://0.0.0.0:5060?proxy=1 expects the PROXY protocol, and nobody is let speak it: name the load balancers in proxies"},
 		{"listen: []", "listen: at least one listener is needed"},
@@ -258,7 +273,7 @@ func TestErrors(t *testing.T) {
 		{"limits: {max_half_open: -1}", "can't be negative"},
 		{"limits: {max_transactions: 1}", "limits.max_transactions: expects at least 64"},
 		{"trusted: [10.1.0.1/16]", `trusted: "10.1.0.1/16" has bits set behind its prefix; is 10.1.0.0/16 meant?`},
-		{"trusted: [pbx.test]", "expects an address, address:port or prefix"},
+		{"trusted: [pbx.test]", "expects an address, address:port, prefix"},
 		{"log: {level: loud}", "sipway.yaml:1: log.level: "},
 		{"log: {format: xml}", "log.format: expects auto, console, logfmt or json"},
 		{"advertise: http://x", `advertise: "http://x" is not a host name or an address`},
@@ -369,6 +384,34 @@ func TestSizeText(t *testing.T) {
 	for _, text := range []string{"", "-1", "KiB", "9999999999GiB", "1.5MiB"} {
 		if err := new(Size).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q is accepted", text)
+		}
+	}
+}
+
+// A secret is in the configuration and nowhere else, however it is written.
+func TestSecrets(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("from-a-file-0123456789\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := load(t, "admin_token: file:"+file+"\nturn: {secret: in-the-configuration, uris: [turn:t.test]}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.AdminToken.Value() != "from-a-file-0123456789" || c.TURN.Secret.Value() != "in-the-configuration" {
+		t.Errorf("%q, %q", c.AdminToken.Value(), c.TURN.Secret.Value())
+	}
+	yaml, err := c.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	json, err := c.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{string(yaml), string(json), fmt.Sprint(c), fmt.Sprintf("%+v %#v", c.AdminToken, c.TURN)} {
+		if strings.Contains(text, "from-a-file") || strings.Contains(text, "in-the-configuration") {
+			t.Errorf("a secret is written: %s", text)
 		}
 	}
 }

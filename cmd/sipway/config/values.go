@@ -48,13 +48,21 @@ type Listener struct {
 	Addr      string // host:port
 	Path      string // of WebSocket requests, "/" or longer; else ""
 	Proxied   bool   // connections begin with the header of the PROXY protocol
+	Trusted   bool   // whoever reaches it is a trusted peer
 }
 
 // String returns the listener's URL.
 func (l Listener) String() string {
 	text := strings.ToLower(l.Transport.String()) + "://" + l.Addr + l.Path
+	options := url.Values{}
 	if l.Proxied {
-		text += "?proxy=1"
+		options.Set("proxy", "1")
+	}
+	if l.Trusted {
+		options.Set("trusted", "1")
+	}
+	if len(options) > 0 {
+		text += "?" + options.Encode()
 	}
 	return text
 }
@@ -69,12 +77,13 @@ func (l *Listener) UnmarshalText(text []byte) error {
 		return fmt.Errorf("%q: expects a URL such as udp://0.0.0.0:5060 or ws://0.0.0.0:8080/", text)
 	}
 	t, ok := sip.ParseTransport(u.Scheme)
+	proxied, trusted, known := listenerOptions(u.RawQuery)
 	switch {
 	case !ok:
 		return fmt.Errorf("%q: unknown transport %s, expects udp, tcp, tls, ws or wss", text, u.Scheme)
-	case u.RawQuery != "" && u.RawQuery != "proxy=0" && u.RawQuery != "proxy=1":
-		return fmt.Errorf("%q: the only option behind ? is proxy=1", text)
-	case u.RawQuery == "proxy=1" && t == sip.UDP:
+	case !known:
+		return fmt.Errorf("%q: the only options behind ? are proxy=1 and trusted=1", text)
+	case proxied && t == sip.UDP:
 		return fmt.Errorf("%q: the PROXY protocol is for connections, and udp has none", text)
 	case u.User != nil || u.Fragment != "":
 		return fmt.Errorf("%q: expects nothing but host, port and path", text)
@@ -90,11 +99,30 @@ func (l *Listener) UnmarshalText(text []byte) error {
 	} else {
 		port = strconv.FormatUint(n, 10)
 	}
-	*l = Listener{Transport: t, Addr: net.JoinHostPort(u.Hostname(), port), Path: u.Path, Proxied: u.RawQuery == "proxy=1"}
+	*l = Listener{Transport: t, Addr: net.JoinHostPort(u.Hostname(), port), Path: u.Path, Proxied: proxied, Trusted: trusted}
 	if t.WebSocket() && l.Path == "" {
 		l.Path = "/"
 	}
 	return nil
+}
+
+// listenerOptions reads what stands behind the ? of a listener's URL.
+func listenerOptions(query string) (proxied, trusted, known bool) {
+	options, err := url.ParseQuery(query)
+	for name, values := range options {
+		on := values[0] == "1"
+		switch {
+		case len(values) > 1 || !on && values[0] != "0":
+			return false, false, false
+		case name == "proxy":
+			proxied = on
+		case name == "trusted":
+			trusted = on
+		default:
+			return false, false, false
+		}
+	}
+	return proxied, trusted, err == nil
 }
 
 // Peer is a trusted peer or a network of them.
@@ -103,13 +131,13 @@ type Peer struct{ auth.Peer }
 // MarshalText returns the peer as it is read.
 func (p Peer) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// UnmarshalText reads an address, an address with a port, or a prefix.
+// UnmarshalText reads an address, an address with a port, a prefix, or the name of a certificate.
 func (p *Peer) UnmarshalText(text []byte) (err error) {
 	if prefix, err := netip.ParsePrefix(string(text)); err == nil && prefix != prefix.Masked() {
 		return fmt.Errorf("%q has bits set behind its prefix; is %s meant?", text, prefix.Masked())
 	}
 	if p.Peer, err = auth.ParsePeer(string(text)); err != nil {
-		return fmt.Errorf("%q: expects an address, address:port or prefix such as 10.1.0.0/16", text)
+		return fmt.Errorf("%q: expects an address, address:port, prefix such as 10.1.0.0/16 or tls:NAME", text)
 	}
 	return nil
 }
