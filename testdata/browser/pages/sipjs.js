@@ -95,6 +95,24 @@ function reinvite(session, hold) {
   });
 }
 
+const REGISTER = {
+  requestDelegate: {
+    onAccept: ({ message }) => report("registered", { status: message.statusCode }),
+    onReject: ({ message }) => report("registrationFailed", { status: message.statusCode }),
+  },
+};
+
+// SIP.js leaves it to the application to connect and register anew.
+async function comeBack() {
+  try {
+    await ua.reconnect();
+  } catch {
+    setTimeout(comeBack, 500);
+    return;
+  }
+  await registerer.register(REGISTER);
+}
+
 window.phone = {
   async register(options) {
     account = options;
@@ -107,6 +125,11 @@ window.phone = {
         peerConnectionConfiguration: { iceServers: [] },
       },
       delegate: {
+        onDisconnect: (error) => {
+          if (error) {
+            comeBack();
+          }
+        },
         onInvite: (invitation) =>
           report("incoming", { call: follow(invitation), peer: invitation.remoteIdentity.uri.user }),
         onMessage: (message) => {
@@ -125,12 +148,7 @@ window.phone = {
         report("unregistered");
       }
     });
-    await registerer.register({
-      requestDelegate: {
-        onAccept: ({ message }) => report("registered", { status: message.statusCode }),
-        onReject: ({ message }) => report("registrationFailed", { status: message.statusCode }),
-      },
-    });
+    await registerer.register(REGISTER);
   },
 
   async unregister() {
