@@ -233,7 +233,7 @@ func (a *Authenticator) digest(f sip.Flow, m *sip.Message, realm string, proxy b
 		if a.cfg.Guard != nil {
 			a.cfg.Guard.Challenged(f)
 		}
-		then(a.challenge(f, realm, proxy, false, "no credentials"))
+		then(a.challenge(f, m, realm, proxy, false, "no credentials"))
 		return
 	}
 	// An unknown user is no other case than a wrong password from here on: the zero User
@@ -285,7 +285,7 @@ func (a *Authenticator) verify(f sip.Flow, m *sip.Message, c *digest.Credentials
 		if r.Outcome == digest.Denied {
 			a.failed(f, c.Username, realm)
 		}
-		return a.challenge(f, realm, proxy, r.Outcome == digest.Stale, r.Reason)
+		return a.challenge(f, m, realm, proxy, r.Outcome == digest.Stale, r.Reason)
 	}
 }
 
@@ -303,10 +303,13 @@ func ha1(u *store.User, a digest.Algorithm) string {
 
 // challenge asks for credentials: 401 as a user agent server (RFC 3261 §22.2), 407 as a
 // proxy (§22.3).
-func (a *Authenticator) challenge(f sip.Flow, realm string, proxy, stale bool, cause string) Decision {
+func (a *Authenticator) challenge(f sip.Flow, m *sip.Message, realm string, proxy, stale bool, cause string) Decision {
 	d := Decision{
 		Outcome: Challenged, Status: 401, Header: sip.HWWWAuthenticate,
 		Challenges: a.server.Challenges(realm, stale, !f.Transport.WebSocket()), Cause: cause,
+	}
+	if Spare(f, m) {
+		d.Challenges = d.Challenges[len(d.Challenges)-1:]
 	}
 	if proxy {
 		d.Status, d.Header = 407, sip.HProxyAuthenticate

@@ -44,3 +44,14 @@ func (a *Authenticator) passed(f sip.Flow, d Decision) Decision {
 	}
 	return Decision{Outcome: Refused, Status: 503, RetryAfter: overLimit, Cause: d.AOR() + " is above the limit of a user"}
 }
+
+// short is a size in bytes that requests of real clients are above: with a Contact, a
+// User-Agent and what they can do, a REGISTER has 400 and more.
+const short = 256
+
+// Spare reports whether the answer to a request should be kept short: it came over UDP, where
+// its source may be somebody else's address, and is so small that a full answer would be many times as
+// large. It then gets one challenge only, the last one, which all know how to answer.
+func Spare(f sip.Flow, m *sip.Message) bool {
+	return f.Transport == sip.UDP && m.SourceSize() > 0 && m.SourceSize() < short
+}

@@ -34,6 +34,7 @@ func (p *Proxy) authorize(c *responseContext, then func()) {
 	case known:
 		c.reject(refuse(403, "From Is Not "+owner))
 	case p.ours(&r.uri) && !r.routed():
+		r.stranger = true
 		then()
 	default:
 		c.reject(refuse(403, "Relaying Denied"))

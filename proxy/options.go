@@ -1,6 +1,9 @@
 package proxy
 
-import "github.com/sipway/sipway/sip"
+import (
+	"github.com/sipway/sipway/auth"
+	"github.com/sipway/sipway/sip"
+)
 
 // own are the methods that the proxy answers itself, in the name of its domains.
 const own = "OPTIONS, REGISTER"
@@ -12,7 +15,7 @@ func notAllowed() error {
 
 // Answer answers an OPTIONS that asks the proxy itself, and nil any other request. It does so
 // without a transaction (RFC 3261 §11.2): it says the same to a retransmission.
-func (p *Proxy) Answer(_ sip.Flow, m *sip.Message) *sip.Message {
+func (p *Proxy) Answer(f sip.Flow, m *sip.Message) *sip.Message {
 	if m.Method() != sip.OPTIONS || m.ToTag() != "" || m.Has(sip.HRoute) || m.Has(sip.HProxyRequire) {
 		return nil
 	}
@@ -20,7 +23,9 @@ func (p *Proxy) Answer(_ sip.Flow, m *sip.Message) *sip.Message {
 		return nil
 	}
 	resp := p.Transactions.NewResponse(m, 200, "")
-	describe(resp)
+	if !auth.Spare(f, m) {
+		describe(resp)
+	}
 	return resp
 }
 

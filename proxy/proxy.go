@@ -82,6 +82,9 @@ type Config struct {
 	// Late2xx says who ends the second call where two phones answer at once.
 	Late2xx Late2xx
 
+	// Unknown hears of strangers who ask for users who don't exist. It may be nil.
+	Unknown func(f sip.Flow)
+
 	Logger *slog.Logger // nil: slog.Default
 }
 
@@ -212,6 +215,7 @@ func (p *Proxy) Request(tx *transaction.Server) {
 	r.loop = p.loopHash(r.msg) // of what was received, before anything is popped
 	if c.method == sip.INVITE {
 		tx.Handle(c) // a CANCEL may come while we look around
+		tx.Sparing(true)
 	}
 	err := p.admit(c)
 	if err == nil {
@@ -225,7 +229,12 @@ func (p *Proxy) Request(tx *transaction.Server) {
 		c.answerOptions()
 		return
 	}
-	p.authorize(c, func() { p.findTargets(c) })
+	p.authorize(c, func() {
+		if c.method == sip.INVITE && !c.request.stranger {
+			tx.Sparing(false)
+		}
+		p.findTargets(c)
+	})
 }
 
 // methodOf is the request's method; that of an INVITE, whose context lives on, is no part of
@@ -262,6 +271,9 @@ type request struct {
 	aor     string // of the sender, where it was authenticated
 	display string // his name, for those who are told that (RFC 3325)
 	owner   owner  // the sender, for the token of its flow
+
+	// stranger says that nobody knows who the sender is, and the request is for one of our users.
+	stranger bool
 }
 
 // editable returns the request for an edit, a copy of its own from the first one on.

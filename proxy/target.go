@@ -75,6 +75,10 @@ func (p *Proxy) follow(c *responseContext) {
 			c.reject(refuse(482, "Merged Request"))
 			return
 		}
+		if r.stranger && r.msg.Method() == sip.OPTIONS {
+			p.nobody(p.aor(&r.uri), c) // who is there rings for a call, and tells nobody else
+			return
+		}
 		c.disposition = readDisposition(r.msg)
 		c.preferences = readPreferences(r.msg)
 		if c.method == sip.SUBSCRIBE {
@@ -141,20 +145,34 @@ func (p *Proxy) targetsOf(bindings []store.Binding) []target {
 }
 
 // nobody answers at once where there is no target: 404 for a user who does not exist, 480
-// for one who is not here.
+// for one who is not here. A stranger hears 480 of both, before we know ourselves: he could
+// find out else who our users are, by trying names.
 func (p *Proxy) nobody(aor string, c *responseContext) {
+	flow, stranger := c.request.flow, c.request.stranger
+	answer := func(exists bool) {
+		switch {
+		case !stranger:
+			c.reject(absent(exists))
+		case !exists && p.Unknown != nil:
+			p.Unknown(flow)
+		}
+	}
+	if stranger {
+		c.reject(absent(true))
+	}
 	user, domain, _ := strings.Cut(aor, "@")
 	if _, exists, ok := p.Users.CachedUser(user, domain); ok {
-		c.reject(absent(exists))
+		answer(exists)
 		return
 	}
 	p.waiting(func(ctx context.Context) {
 		_, err := p.Users.User(ctx, user, domain)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+		switch {
+		case err == nil || errors.Is(err, store.ErrNotFound):
+			answer(err == nil)
+		case !stranger:
 			p.storeFailed(c, aor, err)
-			return
 		}
-		c.reject(absent(err == nil))
 	})
 }
 

@@ -132,6 +132,9 @@ func (m *Message) ContentLength() (n int, ok bool) {
 	return int(max(m.length, 0)), m.length >= 0
 }
 
+// SourceSize returns how many bytes the message had as it was received, 0 for one that was built.
+func (m *Message) SourceSize() int { return len(m.src) }
+
 // Body returns the body, which must not be modified. It is nil where there is none.
 func (m *Message) Body() []byte { return bytesView(m.body) }
 

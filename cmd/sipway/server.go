@@ -210,6 +210,7 @@ func (s *server) wire(st store.Store) error {
 	sentBy := func(f sip.Flow) (string, uint16) { return s.addresses.sentBy(f) }
 	s.notifier = registrar.NewNotifier(s.registrar, s.transactions, sentBy)
 	s.proxy = proxy.New(proxy.Config{
+		Unknown: s.limits.Unknown,
 		Domains: domains, Key: tokenKey, Park: r.Park, Logger: s.log,
 		NoAnswer: s.cfg.Proxy.NoAnswer, Recurse: recursions[s.cfg.Proxy.Recurse], Late2xx: lates[s.cfg.Proxy.Late2xx],
 		Secure:   slices.ContainsFunc(s.cfg.Listen, func(l config.Listener) bool { return l.Transport.Secure() }),

@@ -39,6 +39,8 @@ type Server struct {
 	handler   ServerHandler
 	cancelled bool   // a CANCEL has been passed on
 	erred     bool   // an error has been passed on
+	sparing   bool   // its final response is not repeated unasked,
+	unheard   bool   // if it is the first one
 	ackTag    string // the To tag of the final response, which the ACK of an RFC 2543 client has
 	redial    *redial
 }
@@ -96,6 +98,17 @@ func (s *Server) Handle(h ServerHandler) {
 	if teller {
 		s.tell()
 	}
+}
+
+// Sparing says whether a final response that is the first one to the request is sent but
+// once, as long as the request does not come again (RFC 3261 §26.3.2.4): a client that has
+// heard nothing repeats an INVITE by itself, and whose address was put into somebody else's
+// request is not sent eleven answers to it. It makes no difference where the caller has
+// been sent a provisional response, or to another request. The 100 is put off meanwhile.
+func (s *Server) Sparing(on bool) {
+	s.mu.Lock()
+	s.sparing = on
+	s.mu.Unlock()
 }
 
 // NewResponse makes a response to the request (RFC 3261 §8.2.6). An empty reason stands for

@@ -1,5 +1,7 @@
 package transaction
 
+import "time"
+
 // inviteServer is a Server as the INVITE server machine: RFC 3261 §17.2.1 as amended by RFC
 // 6026 §8.5 to §8.8, figure 7. Its lifetime timers are H in Completed, I in Confirmed and L
 // in Accepted. In Proceeding it has none: how long a call may ring is the user's decision.
@@ -14,7 +16,11 @@ func (s *inviteServer) enter(next state) {
 	case proceeding: // entered again by each provisional response: the 100 is not due any more
 		s.arm(0, 0)
 	case completed: // Timers G and H
-		s.arm(s.unreliably(p.t1), p.timeout)
+		again := s.unreliably(p.t1)
+		if s.sparing && s.unheard {
+			again = 0
+		}
+		s.arm(again, p.timeout)
 	case confirmed: // Timer I
 		s.last = nil
 		if s.reliable() {
@@ -31,13 +37,21 @@ func (s *inviteServer) enter(next state) {
 	}
 }
 
+// sparingTrying is the delay of the 100 to a caller who is spared repetitions: usually the
+// final response is there by then.
+const sparingTrying = 150 * time.Millisecond
+
 // start sends the 100 that RFC 3261 §17.2.1 wants within 200 ms, or sees to it that it is
 // sent then, unless the user has answered by now.
 func (s *inviteServer) start() action {
 	if s.state != proceeding || s.last != nil {
 		return action{}
 	}
-	if wait := s.arrived + s.layer.periods.trying - s.layer.clock.now(); wait > 0 {
+	delay := s.layer.periods.trying
+	if s.sparing {
+		delay = max(delay, sparingTrying)
+	}
+	if wait := s.arrived + delay - s.layer.clock.now(); wait > 0 {
 		s.arm(wait, 0)
 		return action{}
 	}
@@ -72,7 +86,7 @@ func (s *inviteServer) respond(status int, b []byte) (action, error) {
 		case status < 300:
 			s.enter(accepted)
 		default:
-			s.last = b
+			s.unheard, s.last = s.last == nil, b
 			s.enter(completed)
 		}
 		return action{send: b}, nil
