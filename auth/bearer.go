@@ -75,7 +75,7 @@ func (a *Authenticator) proven(f sip.Flow, m *sip.Message, realm string, proxy b
 		if !errors.Is(err, token.ErrExpired) { // which every good one is at some time
 			a.failed(f, "", realm)
 		}
-		d := a.challenge(f, realm, proxy, false, err.Error())
+		d := a.challenge(f, m, realm, proxy, false, err.Error())
 		d.Challenges = append([]string{a.bearerChallenge(realm) + `, error="invalid_token"`}, digests(d.Challenges)...)
 		return d
 	}
