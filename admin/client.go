@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -34,10 +35,12 @@ type Access struct {
 	Roots *x509.CertPool // who vouches for a server that is not on this machine; nil: the system's
 }
 
-// NewClient returns a client of the server whose admin address is addr: host:port or unix:PATH.
+// NewClient returns a client of the server whose admin address is addr: host:port, unix:PATH, or https://host:port
+// for one on this machine that listens beyond it.
 func NewClient(addr string, access Access) *Client {
 	c := &Client{addr: addr, base: "http://" + addr, token: access.Token}
-	if !onThisMachine(addr) {
+	if host, ok := strings.CutPrefix(addr, "https://"); ok || !onThisMachine(addr) {
+		addr = host
 		c.base = "https://" + addr
 	}
 	network, at := "tcp", addr

@@ -101,7 +101,7 @@ func openStore(ctx context.Context, cfg *config.Config, create bool) (store.Stor
 
 // admin adds --admin, by which a command reaches the running server.
 func (s *settings) admin(cmd *cobra.Command) {
-	s.override(cmd, "admin", "admin", "ask the server at this admin address, HOST:PORT or unix:PATH")
+	s.override(cmd, "admin", "admin", "ask the server at this admin address, HOST:PORT, unix:PATH or https://HOST:PORT")
 	s.override(cmd, "admin-token", "admin_token", "what the server's admin listener asks for, or file:PATH (environment: SIPWAY_ADMIN_TOKEN)")
 }
 
@@ -118,7 +118,7 @@ func (s *settings) client(cfg *config.Config) (*admin.Client, error) {
 	if cfg.Admin == "" {
 		return nil, usageError{errors.New("the configuration has no admin address, name one with --admin")}
 	}
-	if err := admin.CheckAddr(cfg.Admin, cfg.AdminToken.Value() != ""); err != nil {
+	if err := admin.CheckAddr(strings.TrimPrefix(cfg.Admin, "https://"), cfg.AdminToken.Value() != ""); err != nil {
 		return nil, usageError{err}
 	}
 	roots, err := pool("tls.roots", cfg.TLS.Roots)

@@ -207,7 +207,7 @@ func (c *Config) validate(file string) (errs []error) {
 	if c.StoreCache < 1<<20 {
 		fail("store_cache: expects at least 1MiB")
 	}
-	if _, _, err := net.SplitHostPort(c.Admin); c.Admin != "" && err != nil && !strings.HasPrefix(c.Admin, "unix:") {
+	if _, _, err := net.SplitHostPort(strings.TrimPrefix(c.Admin, "https://")); c.Admin != "" && err != nil && !strings.HasPrefix(c.Admin, "unix:") {
 		fail("admin: %q is neither an address with a port nor unix:PATH", c.Admin)
 	}
 	if r := c.Registrar; r.MinExpires < time.Second || r.MinExpires > r.DefaultExpires || r.DefaultExpires > r.MaxExpires {
