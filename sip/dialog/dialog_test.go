@@ -154,6 +154,53 @@ func TestTwoAnswers(t *testing.T) {
 	}
 }
 
+// A phone that rang says no, while another one has not rung yet, and then takes the call.
+func TestEarlyDialogEnds(t *testing.T) {
+	calls := New(Config{})
+	r := begin(t, calls, "1")
+	first, second := r.Sent("sip:b@x.invalid", Party{Flow: bobFlow}), r.Sent("sip:c@x.invalid", Party{Flow: bobFlow})
+	state := func() (s State) {
+		for s, n := range calls.Stats().Live {
+			if n == 1 {
+				return State(s)
+			}
+		}
+		return Ended
+	}
+	for _, step := range []struct {
+		do   func()
+		want State
+	}{
+		{func() {}, Trying},
+		{func() { r.Response(first, message(t, ringLine, "1", "a", ";tag=b", "", "")) }, Early},
+		{func() { r.Leg(first, 486, false) }, Trying},
+		{func() { r.Response(second, message(t, okLine, "1", "a", ";tag=c", "", "")) }, Confirmed},
+		{func() { r.Cancel("late") }, Confirmed},
+	} {
+		if step.do(); state() != step.want {
+			t.Errorf("%v, want %v", state(), step.want)
+		}
+	}
+	for _, d := range calls.Find("1")[0].Dialogs {
+		if want := map[string]State{"b": Ended, "c": Confirmed}[d.CalleeTag]; d.State != want {
+			t.Errorf("dialog %s is %v, want %v", d.CalleeTag, d.State, want)
+		}
+	}
+}
+
+// What a look at all calls costs, which happens every five seconds.
+func BenchmarkSweep(b *testing.B) {
+	calls := New(Config{Reachable: func(p *Party) (sip.Flow, bool) { return p.Flow, true }})
+	const n = 10_000
+	for i := range n {
+		answered(b, calls, fmt.Sprint("call-", i))
+	}
+	for b.Loop() {
+		calls.sweep()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/call")
+}
+
 // The same INVITE on another way is no further call, another call with its Call-ID is.
 func TestSpiral(t *testing.T) {
 	calls := New(Config{})

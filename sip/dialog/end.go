@@ -190,7 +190,10 @@ func (c *Call) finish(e event, cause Cause, by By) bool {
 			d.state = d.state.on(e)
 		}
 	}
-	c.cause, c.by, c.over = cause, by, c.now()
+	c.cause, c.by, c.over = cause, by, c.heard
+	if e == given || e == failure {
+		c.over = c.now() // no message of a phone ends it
+	}
 	c.shard.remove(c)
 	c.table.live.Add(-1)
 	c.table.ended[cause].Add(1)
@@ -240,8 +243,9 @@ var methods = [...]sip.Method{
 	sip.NOTIFY, sip.SUBSCRIBE, sip.MESSAGE, sip.OPTIONS,
 }
 
-// note notes a message: that the call lives, and for whoever looks at it later.
-func (c *Call) note(by Side, method sip.Method, status int) {
+// note notes a message: that the call lives, and for whoever looks at it later. It returns
+// the time of it, as the clock is what a record costs most of.
+func (c *Call) note(by Side, method sip.Method, status int) time.Duration {
 	c.heard = c.now()
 	s := step{at: uint32(c.heard / time.Millisecond), status: int16(status), side: by}
 	for i, m := range methods {
@@ -252,4 +256,5 @@ func (c *Call) note(by Side, method sip.Method, status int) {
 	}
 	c.trace.steps[c.trace.n%traceSteps] = s
 	c.trace.n++
+	return c.heard
 }

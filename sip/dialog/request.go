@@ -52,9 +52,8 @@ func (t *Calls) Within(m *sip.Message, f sip.Flow) Request {
 	case sip.BYE:
 		d.state = d.state.on(bye)
 		c.by = By(side) + ByCaller
-		if reason, ok := m.Get(sip.HReason); ok { // RFC 3326
-			c.reason = bounded(reason)
-		}
+		reason, _ := m.Get(sip.HReason) // RFC 3326
+		c.reason = bounded(reason)
 	}
 	return Request{call: c, dialog: int8(at), side: side, method: method}
 }
@@ -144,18 +143,17 @@ func (r Request) Response(leg int, m *sip.Message) {
 		c.tell(end)
 		return
 	}
-	c.note(Callee, sip.INVITE, m.Status())
-	c.legAnswered(leg, m.Status(), false)
+	now := c.note(Callee, sip.INVITE, m.Status())
+	c.legAnswered(leg, m.Status(), false, now)
 	if m.ToTag() != "" { // without one there is no dialog (RFC 3261 §12.1.2)
-		c.dialogFrom(leg, m)
+		c.dialogFrom(leg, m, now)
 	}
 	c.shard.mu.Unlock()
 }
 
 // dialogFrom makes or changes the dialog of a response to the INVITE that began the call
 // (RFC 3261 §12.1.2).
-func (c *Call) dialogFrom(leg int, m *sip.Message) {
-	now := c.now()
+func (c *Call) dialogFrom(leg int, m *sip.Message, now time.Duration) {
 	at := c.dialogWith(m.ToTag())
 	if at < 0 {
 		if len(c.dialogs) == maxDialogs {
@@ -181,7 +179,7 @@ func (c *Call) dialogFrom(leg int, m *sip.Message) {
 	}
 	c.answered = now
 	c.answer(Callee, m)
-	c.timer(m)
+	c.timer(m, now)
 	ua, ok := m.Get(sip.HUserAgent)
 	if !ok {
 		ua, _ = m.Get(sip.HServer)
@@ -197,7 +195,7 @@ func (c *Call) dialogFrom(leg int, m *sip.Message) {
 // within notes a 2xx to a request within a dialog; it may be the end of the call.
 func (r Request) within(m *sip.Message) (ended bool) {
 	c := r.call
-	c.note(r.side.other(), r.method, m.Status())
+	now := c.note(r.side.other(), r.method, m.Status())
 	d := &c.dialogs[r.dialog]
 	switch {
 	case m.Status() < 200:
@@ -206,21 +204,21 @@ func (r Request) within(m *sip.Message) (ended bool) {
 		return c.hungUp()
 	case r.method == sip.INVITE, r.method == sip.UPDATE:
 		c.answer(r.side.other(), m)
-		c.timer(m)
+		c.timer(m, now)
 	}
 	return false
 }
 
 // timer notes the session timer of a 2xx to a refresh (RFC 4028 §8.2), or that there is none
 // any more.
-func (c *Call) timer(m *sip.Message) {
+func (c *Call) timer(m *sip.Message, now time.Duration) {
 	seconds, _, err := m.SessionExpires()
 	if err != nil {
 		c.interval, c.expires = 0, 0
 		return
 	}
 	c.interval = min(time.Duration(seconds)*time.Second, c.table.MaxSilence)
-	c.expires = c.now() + c.interval
+	c.expires = now + c.interval
 }
 
 // Leg notes the final response of a leg that is not passed on at once, or one that was made
@@ -232,13 +230,16 @@ func (r Request) Leg(leg, status int, ours bool) {
 	}
 	c.shard.mu.Lock()
 	defer c.shard.mu.Unlock()
-	if !ours {
-		c.note(Callee, sip.INVITE, status)
+	var now time.Duration
+	if ours {
+		now = c.now()
+	} else {
+		now = c.note(Callee, sip.INVITE, status)
 	}
-	c.legAnswered(leg, status, ours)
+	c.legAnswered(leg, status, ours, now)
 }
 
-func (c *Call) legAnswered(leg, status int, ours bool) {
+func (c *Call) legAnswered(leg, status int, ours bool, now time.Duration) {
 	if leg < 0 || leg >= len(c.legs) {
 		return
 	}
@@ -247,11 +248,18 @@ func (c *Call) legAnswered(leg, status int, ours bool) {
 	case l.status >= 200:
 		return
 	case status >= 200:
-		l.ended = c.now()
+		l.ended = now
 	case l.rang == 0:
-		l.rang = c.now()
+		l.rang = now
 	}
-	l.status, l.ours = status, ours
+	if l.status, l.ours = status, ours; status < 300 {
+		return
+	}
+	for i := range c.dialogs { // the early ones of this leg (RFC 3261 §12.3)
+		if d := &c.dialogs[i]; int(d.leg) == leg {
+			d.state = d.state.on(failure)
+		}
+	}
 }
 
 // offer keeps the SDP of a request that may hold an offer.
