@@ -36,6 +36,9 @@ func (s *script) checkEnded(want []string) {
 				who = name
 			}
 		}
+		if leg.Ours {
+			who += ":ours"
+		}
 		got = append(got, fmt.Sprintf("%s:%d", who, leg.Status))
 	}
 	if g, w := strings.Join(got, " "), strings.Join(want, " "); g != w {

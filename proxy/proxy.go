@@ -62,7 +62,8 @@ type Config struct {
 	NoAnswer time.Duration
 
 	// SessionExpires is the session timer (RFC 4028) that calls without one are to have, and
-	// the longest that others may have; 0: we ask for none, and let those of others be.
+	// the longest that others may have, MinSE at least; 0: we ask for none, and let those of
+	// others be.
 	SessionExpires time.Duration
 
 	// MinSE is the shortest session timer that we let pass; less than 90 s means 90 s.
@@ -178,7 +179,9 @@ func New(cfg Config, services Services) *Proxy {
 	if cfg.LookupTimeout <= 0 {
 		cfg.LookupTimeout = defaultLookupTimeout
 	}
-	cfg.MinSE = max(cfg.MinSE, defaultMinSE)
+	if cfg.MinSE = max(cfg.MinSE, defaultMinSE); cfg.SessionExpires > 0 {
+		cfg.SessionExpires = max(cfg.SessionExpires, cfg.MinSE)
+	}
 	if cfg.MaxCalls <= 0 {
 		cfg.MaxCalls = defaultMaxCalls
 	}

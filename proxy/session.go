@@ -47,7 +47,7 @@ func (p *Proxy) timeSession(c *responseContext) error {
 		r.editable().Set(sip.HMinSE, format(ours))
 	}
 	if p.SessionExpires > 0 {
-		interval = min(interval, max(seconds(p.SessionExpires), least, seconds(defaultMinSE)))
+		interval = min(interval, seconds(p.SessionExpires))
 		c.timer = sessionTimer{max(interval, least), uac}
 	}
 	if interval = max(interval, least); interval != asked {
@@ -59,7 +59,7 @@ func (p *Proxy) timeSession(c *responseContext) error {
 // askForTimer puts a session timer into a request that has none.
 func (p *Proxy) askForTimer(c *responseContext) {
 	r := &c.request
-	interval := max(seconds(p.SessionExpires), requestMinSE(r.msg), seconds(defaultMinSE))
+	interval := max(seconds(p.SessionExpires), requestMinSE(r.msg))
 	c.timer = sessionTimer{interval, r.msg.HasToken(sip.HSupported, "timer")}
 	r.editable().Append(sip.HSessionExpires, format(interval))
 }

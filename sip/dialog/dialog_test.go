@@ -142,11 +142,14 @@ func TestTwoAnswers(t *testing.T) {
 	var ended int
 	calls := New(Config{Ended: func(*Call) { ended++ }})
 	r := answered(t, calls, "1")
-	r.Response(r.Sent("sip:c@x.invalid", Party{Flow: bobFlow}), message(t, okLine, "1", "a", ";tag=c", "", ""))
+	r.Response(r.Sent("sip:c@x.invalid", Party{Flow: bobFlow}), message(t, okLine, "1", "a", ";tag=c", "Server: other\r\n", ""))
 	bye := calls.Within(message(t, byeLine, "1", "a", ";tag=c", "", ""), aliceFlow)
 	bye.Response(-1, message(t, okLine, "1", "a", ";tag=c", "", ""))
 	if ended != 0 {
 		t.Fatal("the call has ended with the second answer's dialog")
+	}
+	if r := calls.Find("1")[0]; r.Callee.UserAgent != "desk" {
+		t.Errorf("the callee is %+v, not who answered first", r.Callee)
 	}
 	hangUp(t, calls, "1")
 	if ended != 1 {
@@ -221,6 +224,25 @@ func TestSpiral(t *testing.T) {
 	hangUp(t, calls, "2")
 	if n := calls.Stats().Live[Trying]; n != 2 {
 		t.Errorf("%d calls are left", n)
+	}
+}
+
+// A side is where its last request came from.
+func TestMoves(t *testing.T) {
+	calls := New(Config{})
+	answered(t, calls, "1")
+	again := bobFlow
+	again.ID = 7
+	calls.Within(message(t, "UPDATE sip:x SIP/2.0", "1", "b", ";tag=a", "", ""), again).
+		Sent("sip:a@x.invalid", Party{Flow: aliceFlow})
+	if r := calls.Find("1")[0]; r.Callee.Flow != again || r.Caller.Flow != aliceFlow || len(r.Legs) != 1 {
+		t.Errorf("%+v", r)
+	}
+	again.ID = 8
+	calls.Within(message(t, "UPDATE sip:x SIP/2.0", "1", "a", ";tag=b", "", ""), aliceFlow).
+		Sent("sip:b@x.invalid", Party{Flow: again})
+	if r := calls.Find("1")[0]; r.Callee.Flow != again {
+		t.Errorf("%+v", r.Callee)
 	}
 }
 
