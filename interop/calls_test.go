@@ -17,6 +17,8 @@ type call struct {
 	Codec  string `json:"codec"`
 	Caller side   `json:"caller"`
 	Callee side   `json:"callee"`
+
+	SessionInterval int `json:"session_interval"`
 }
 
 type side struct {
@@ -87,6 +89,35 @@ func TestWebCalleeReconnects(t *testing.T) {
 			}
 			release(t, alice, out, bob, in)
 			s.awaitCalls(t, 0, patience)
+		})
+	}
+}
+
+// The policy has every call get a session timer (RFC 4028), and the browsers' libraries live
+// with it: JsSIP, which knows them, and SIP.js, which doesn't.
+func TestWebSessionTimers(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		interval int
+	}{
+		{jsSIP, jsSIP, 90}, // which JsSIP asks for
+		{jsSIP, sipJS, 90},
+		{sipJS, jsSIP, 180},
+		{sipJS, sipJS, 0},
+	} {
+		t.Run(c.from+" to "+c.to, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t, settings{more: "proxy: {session_expires: 3m}\n"})
+			alice, bob := openPage(t, s, c.from, "alice"), openPage(t, s, c.to, "bob")
+			alice.register(t)
+			bob.register(t)
+			out, in := connect(t, alice, bob)
+			if calls := s.calls(t); len(calls) != 1 || calls[0].SessionInterval != c.interval {
+				t.Errorf("want a session timer of %d s: %+v", c.interval, calls)
+			}
+			hold(t, alice, out, bob, in)
+			hold(t, bob, in, alice, out)
+			release(t, bob, in, alice, out)
 		})
 	}
 }

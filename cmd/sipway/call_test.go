@@ -74,6 +74,21 @@ func TestCalls(t *testing.T) {
 	for _, filter := range [][]string{{"--user", "carol@*"}, {"--state", "early"}, {"--transport", "ws"}, {"--longer", "1h"}, {"--from", "bob@*"}} {
 		l.expect(exitOK, "0\n", "", append([]string{"call", "list", "--count"}, filter...)...)
 	}
+	carol := dial(t, "udp", l.udp, "carol")
+	carol.send("INVITE", "sip:bob@a.test", "<sip:bob@a.test>", "Contact: <"+carol.contact()+">\r\n", "")
+	invite := bob.receive()
+	if _, out, err := l.run("", "call", "list", "--limit", "1"); !strings.Contains(out, "alice@a.test") || strings.Contains(out, "carol@a.test") ||
+		!strings.Contains(err, "there are more: --after '") {
+		t.Errorf("%s%s", out, err)
+	} else {
+		place := strings.Split(err, "'")[1]
+		l.expect(exitOK, "carol@a.test", "", "call", "list", "--limit", "1", "--after", place)
+	}
+	l.expect(exitOK, "1\n", "", "call", "list", "--count", "--state", "trying")
+	bob.answer(invite, 603, "")
+	bob.receive() // the ACK
+	carol.receive()
+	l.await(t, `msg="call ended".*from=carol@a.test.*status=603`)
 	l.expect(exitUsage, "state: expects trying, early, confirmed, ending, not \"talking\"", "", "call", "list", "--state", "talking")
 	l.expect(exitUsage, "after: \"-\" is no place", "", "call", "list", "--after", "-")
 	var live admin.Call
@@ -118,7 +133,10 @@ func TestCalls(t *testing.T) {
 	call(t, alice, bob)
 	l.stop() // with a call going on
 	first, second := records(t, file+".1"), records(t, file)
-	if len(first) != 1 || first[0].ID != live.ID || first[0].Cause != "hangup" || len(first[0].Legs) != 1 || first[0].Legs[0].Status != 200 ||
+	if len(first) != 2 || first[0].Cause != "rejected" {
+		t.Fatalf("%+v", first)
+	}
+	if first = first[1:]; first[0].ID != live.ID || first[0].Cause != "hangup" || len(first[0].Legs) != 1 || first[0].Legs[0].Status != 200 ||
 		first[0].Legs[0].Contact != bob.contact() || first[0].Answer.Before(first[0].Start.Time) {
 		t.Errorf("%+v", first)
 	}
