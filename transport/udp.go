@@ -156,7 +156,9 @@ func (s *udpSocket) read(l *Layer, u *udpListener) {
 		}
 		u.batch.sending.Lock()
 		out = u.batch.end(out)
-		s.sendAll(out)
+		for batch := range slices.Chunk(out, maxBatch) {
+			s.sendAll(batch)
+		}
 		u.batch.sending.Unlock()
 		clear(out)
 	}

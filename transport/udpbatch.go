@@ -7,9 +7,13 @@ import (
 )
 
 const (
-	// maxBatch bounds the datagrams that are handled, and those that wait to be sent, before
-	// the sending: so none waits longer than some milliseconds.
+	// maxBatch bounds the datagrams that are handled before the sending, so that none waits
+	// longer than some milliseconds, and those that one system call sends.
 	maxBatch = 64
+
+	// maxQueue bounds those that wait to be sent. Each one handled brings forth a few, for
+	// requests fork; what found no place would overtake those that wait.
+	maxQueue = 16 * maxBatch
 
 	// maxPayload is what fits into a UDP datagram over IPv4. What does not is sent at once,
 	// to fail at once.
@@ -47,7 +51,7 @@ func (q *udpBatch) begin() {
 func (q *udpBatch) add(d outgoing) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.handlers == 0 || len(q.queue) == maxBatch {
+	if q.handlers == 0 || len(q.queue) == maxQueue {
 		return false
 	}
 	q.queue = append(q.queue, d)

@@ -21,14 +21,14 @@
 // # Concurrency
 //
 // Everything exported is safe for concurrent use. A transaction computes under its own
-// mutex and acts after unlocking it: no lock is held while a message is sent or the user is
-// called. The calls for one transaction come one after the other, in the order of the
+// mutex. A server transaction sends under it too, which never blocks, so that responses leave
+// in the order in which they were accepted; the user is called without a lock. The calls for one transaction come one after the other, in the order of the
 // machine's transitions, on whatever goroutine brought the event; while one is running,
 // events of other goroutines are queued for it. The user may call back into the package
 // from any of them.
 //
-// Lock order: a transaction's mutex, then that of one table shard, one list of a flow or one
-// alarm. Never two transactions at once.
+// Lock order: a transaction's mutex, then that of one table shard, one list of a flow, one
+// alarm, or those of the transport. Never two transactions at once.
 //
 // # Standards
 //

@@ -82,11 +82,9 @@ func (s *Server) route(b []byte) (f sip.Flow, now bool) {
 }
 
 // divert tries another way for a response that could not be sent. The error matches
-// ErrTransport and says that there is none.
+// ErrTransport and says that there is none. The transaction is locked.
 func (s *Server) divert(b []byte, cause error) error {
 	addr, ok := redialAddr(s.flow, s.id.host, s.id.port)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	switch {
 	case !ok || s.redial != nil && s.redial.done:
 		return transportError(cause)

@@ -254,15 +254,15 @@ func (s *Server) finish(do action) error {
 		s.erred = true
 	}
 	teller := do.tell.some() && s.events.put(do.tell)
-	out, now := s.route(do.send)
-	s.mu.Unlock()
-
 	var err error
-	if now {
+	if out, now := s.route(do.send); now {
+		// Under the lock: responses that come from several branches at once leave in the
+		// order in which they were accepted, and none after the final one.
 		if err = s.layer.sender.Send(out, do.send); err != nil {
 			err = s.divert(do.send, err)
 		}
 	}
+	s.mu.Unlock()
 	if teller {
 		s.tell()
 	}
