@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -181,7 +182,8 @@ func TestWSFragmentBombs(t *testing.T) {
 			next(t, r.received)
 			start := time.Now()
 			write(t, c, clientFrame(opText, "INVITE"))
-			go func() {
+			var sender sync.WaitGroup
+			sender.Go(func() {
 				for range 10_000 {
 					<-time.After(10 * time.Millisecond)
 					if _, err := io.WriteString(c, clientFrame(0, "")); err != nil {
@@ -189,12 +191,13 @@ func TestWSFragmentBombs(t *testing.T) {
 					}
 				}
 				t.Error("never closed")
-			}()
+			})
 			if e := <-r.closed; !errors.Is(e.err, ErrSlowMessage) || time.Since(start) > 21*time.Second {
 				t.Errorf("after %v: %v", time.Since(start), e.err)
 			}
 			l.Shutdown(context.Background())
 			c.Close()
+			sender.Wait()
 		})
 	})
 }
