@@ -114,6 +114,8 @@ type Status struct {
 	Listeners []string // URLs
 	Store     string
 	Counters  map[string]int64 // by name, as "registrations" or "calls_total"
+
+	CertificateExpires time.Time // the first to end of those that there are, zero without any
 }
 
 // Server is the admin listener.

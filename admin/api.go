@@ -101,6 +101,8 @@ type State struct {
 	Opened    time.Time `json:"opened,omitzero"`
 	LastHeard time.Time `json:"last_heard,omitzero"` // when bytes last came
 	RTT       float64   `json:"rtt_ms,omitempty"`    // round trip, if known
+	TLS       string    `json:"tls,omitempty"`       // the version, "TLS 1.3"
+	Peer      []string  `json:"peer,omitempty"`      // the names of the client's certificate
 }
 
 // Removal is a registration that was ended.

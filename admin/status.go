@@ -16,6 +16,8 @@ type statusReply struct {
 	Listeners []string         `json:"listeners"`
 	Store     string           `json:"store,omitempty"`
 	Counters  map[string]int64 `json:"counters"`
+
+	CertificateExpires time.Time `json:"certificate_expires,omitzero"` // the first that ends
 }
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
@@ -31,6 +33,7 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 	if s.cfg.Status != nil {
 		st := s.cfg.Status()
 		reply.Domains, reply.Listeners, reply.Store, reply.Counters = st.Domains, st.Listeners, st.Store, st.Counters
+		reply.CertificateExpires = st.CertificateExpires
 	}
 	body, err := json.MarshalIndent(reply, "", "  ")
 	if err != nil {

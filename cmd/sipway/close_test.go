@@ -98,7 +98,7 @@ func newClosing(tb testing.TB, kind string, tr sip.Transport, clients int) *clos
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s, err := newServer(cfg, st, new(auth.Tickets), slog.New(slog.DiscardHandler))
+	s, err := newServer(cfg, st, new(auth.Tickets), new(encryption), slog.New(slog.DiscardHandler))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -26,6 +26,9 @@ func (a *app) configCheckCommand() *cobra.Command {
 			if err == nil && cfg.Admin != "" {
 				err = admin.CheckAddr(cfg.Admin, adminGuarded(cfg))
 			}
+			if err == nil {
+				err = checkCertificates(&cfg.TLS)
+			}
 			if err != nil {
 				return usageError{err}
 			}

@@ -63,6 +63,9 @@ func (d *directory) state(b *store.Binding) *admin.State {
 	if info, ok := s.transport.Info(b.Flow.ID); ok {
 		state.Opened, state.LastHeard, state.RTT = info.Opened.UTC(), info.LastHeard.UTC(), milliseconds(info.RTT)
 	}
+	if secured, ok := s.transport.Secured(b.Flow.ID); ok {
+		state.TLS, state.Peer = secured.Version, secured.Domains
+	}
 	return state
 }
 

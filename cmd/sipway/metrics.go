@@ -69,6 +69,8 @@ var (
 	parkedDesc      = desc("parked", "Waits of requests for users whose connection broke just now.")
 	parkedTotalDesc = desc("parked_total", "Waits of requests for users whose connection broke, by whether they came back.", "outcome")
 
+	certificateDesc = desc("tls_certificate_expiry_timestamp_seconds", "When the first certificate ends, in seconds since 1970.")
+
 	registrationsDesc = desc("registrations", "Contacts that are registered, of all nodes.")
 	eventsDesc        = desc("registration_events_total", "What happened to registrations at this node.", "event")
 	watchersDesc      = desc("registration_watchers", "Readers of registration events.")
@@ -113,6 +115,9 @@ func (m *exposition) Collect(out chan<- prometheus.Metric) {
 	c.cache("bindings", &p.meters.bindings, &bindings)
 	c.cache("users", &p.meters.users, &users)
 	if s := p.server.Load(); s != nil {
+		if at, ok := s.encryption.expires(); ok {
+			c.gauge(certificateDesc, float64(at.Unix()))
+		}
 		c.transports(s)
 		c.work(s)
 		c.limits(s.limits.Stats())

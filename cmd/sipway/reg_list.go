@@ -200,6 +200,12 @@ func flowText(r *admin.Registration, now time.Time) string {
 		return text + ", closed"
 	}
 	text += ", open"
+	if st.TLS != "" {
+		text += ", " + st.TLS
+	}
+	if len(st.Peer) > 0 {
+		text += " as " + printable(strings.Join(st.Peer, ", "))
+	}
 	if !st.LastHeard.IsZero() {
 		text += ", heard " + age(now.Sub(st.LastHeard)) + " ago"
 	}

@@ -67,8 +67,8 @@ func (p *process) reload(ctx context.Context) (r admin.Reloaded, err error) {
 	if err != nil {
 		return r, admin.BadRequest(err)
 	}
-	if s.certificates != nil {
-		if err := s.certificates.Reload(); err != nil {
+	if files := s.encryption.files; files != nil {
+		if err := files.Reload(); err != nil {
 			return r, admin.BadRequest(fmt.Errorf("tls: %w", err))
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -144,6 +143,8 @@ type process struct {
 	log     *slog.Logger
 	started time.Time
 
+	encryption *encryption
+
 	server  atomic.Pointer[server] // nil until it serves
 	admin   *admin.Server
 	changes changes
@@ -156,12 +157,16 @@ type process struct {
 
 // start opens the admin listener, so that probes get an answer, and then the server.
 func (p *process) start(ctx context.Context) error {
+	var err error
+	if p.encryption, err = newEncryption(p.cfg, p.log); err != nil {
+		return err
+	}
 	if p.cfg.Admin != "" {
 		if err := p.startAdmin(ctx); err != nil {
 			return err
 		}
 	}
-	s, err := newServer(p.cfg, p.store, &p.tickets, p.log)
+	s, err := newServer(p.cfg, p.store, &p.tickets, p.encryption, p.log)
 	if err != nil {
 		return err
 	}
@@ -172,10 +177,6 @@ func (p *process) start(ctx context.Context) error {
 }
 
 func (p *process) startAdmin(ctx context.Context) error {
-	secure, err := p.adminTLS(ctx)
-	if err != nil {
-		return err
-	}
 	srv, err := admin.New(admin.Config{
 		Addr:    p.cfg.Admin,
 		Version: buildVersion().Version,
@@ -190,7 +191,7 @@ func (p *process) startAdmin(ctx context.Context) error {
 		Metrics:       newMetrics(p).handler(),
 		Office:        newOffice(p.cfg, &p.tickets),
 
-		Token: p.cfg.AdminToken.Value(), TLS: secure,
+		Token: p.cfg.AdminToken.Value(), TLS: p.encryption.listen,
 
 		Logger: p.log,
 	})
@@ -211,20 +212,6 @@ func (p *process) startAdmin(ctx context.Context) error {
 
 // adminGuarded reports whether the admin listener may leave this machine.
 func adminGuarded(cfg *config.Config) bool { return cfg.AdminToken.Value() != "" && cfg.TLS.Enabled() }
-
-// adminTLS returns what an admin listener that leaves this machine shakes hands with, nil where
-// there is nothing.
-func (p *process) adminTLS(ctx context.Context) (*tls.Config, error) {
-	if !p.cfg.TLS.Enabled() {
-		return nil, nil
-	}
-	listen, _, certificates, err := tlsConfigs(&p.cfg.TLS)
-	if err != nil {
-		return nil, err
-	}
-	go certificates.Watch(ctx, p.cfg.TLS.Recheck, p.log)
-	return listen, nil
-}
 
 // ready is nil while the server takes calls.
 func (p *process) ready() error {

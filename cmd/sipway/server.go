@@ -24,7 +24,6 @@ import (
 	"github.com/sipway/sipway/sip/transaction"
 	"github.com/sipway/sipway/store"
 	"github.com/sipway/sipway/transport"
-	"github.com/sipway/sipway/transport/certs"
 	"github.com/sipway/sipway/transport/locate"
 )
 
@@ -48,7 +47,7 @@ type server struct {
 	origins      []auth.Origin        // of pages that may connect
 	trustedAt    []transport.Listener // whose peers are trusted
 	locator      *locate.Locator
-	certificates *certs.Store // nil without TLS
+	encryption   *encryption
 
 	// Messages that arrive before all listeners are open wait until they are.
 	opened  atomic.Bool
@@ -69,8 +68,8 @@ var (
 )
 
 // newServer opens the listeners and serves from then on.
-func newServer(cfg *config.Config, st store.Store, tickets *auth.Tickets, log *slog.Logger) (*server, error) {
-	s := &server{cfg: cfg, log: log, opening: make(chan struct{})}
+func newServer(cfg *config.Config, st store.Store, tickets *auth.Tickets, e *encryption, log *slog.Logger) (*server, error) {
+	s := &server{cfg: cfg, log: log, encryption: e, opening: make(chan struct{})}
 	s.run, s.stop = context.WithCancel(context.Background())
 	s.exempted = append(prefixes(cfg.Limits.Exempt), prefixes(cfg.Proxies)...)
 	s.limits = s.newLimiter()
@@ -78,11 +77,7 @@ func newServer(cfg *config.Config, st store.Store, tickets *auth.Tickets, log *s
 	if s.identities, err = newIdentities(cfg, tickets, log); err != nil {
 		return nil, err
 	}
-	transportCfg, err := s.transportConfig()
-	if err != nil {
-		return nil, err
-	}
-	s.transport = transport.New(transportCfg, s)
+	s.transport = transport.New(s.transportConfig(), s)
 	s.locator = newLocator(cfg, log)
 	s.transactions = transaction.New(transaction.Config{
 		MaxTransactions: cfg.Limits.MaxTransactions,
@@ -95,7 +90,12 @@ func newServer(cfg *config.Config, st store.Store, tickets *auth.Tickets, log *s
 	if err := s.wire(st); err != nil {
 		return nil, err
 	}
-	if err := s.listen(); err != nil {
+	err = s.listen()
+	if err == nil {
+		err = s.encryption.run(s.run, cfg.TLS.Recheck, log)
+	}
+	if err != nil {
+		s.stop()
 		s.transport.Close()
 		return nil, err
 	}
@@ -108,21 +108,13 @@ func newServer(cfg *config.Config, st store.Store, tickets *auth.Tickets, log *s
 	return s, nil
 }
 
-func (s *server) transportConfig() (transport.Config, error) {
-	cfg := s.cfg
-	listen, dial, store, err := tlsConfigs(&cfg.TLS)
-	if err != nil {
-		return transport.Config{}, err
-	}
-	s.certificates = store
-	if store != nil {
-		go store.Watch(s.run, cfg.TLS.Recheck, s.log)
-	}
+func (s *server) transportConfig() transport.Config {
+	cfg, e := s.cfg, s.encryption
 	for _, o := range cfg.Origins {
 		s.origins = append(s.origins, o.Origin)
 	}
 	return s.guarded(transport.Config{
-		TLS: listen, DialTLS: dial, Proxies: prefixes(cfg.Proxies),
+		TLS: e.listen, DialTLS: e.dial, Proxies: prefixes(cfg.Proxies),
 		CheckOrigin:  func(r *http.Request) bool { return auth.CheckOrigin(s.origins, r) },
 		Identify:     s.identify,
 		HTTP:         http.HandlerFunc(s.serveTURN),
@@ -132,7 +124,7 @@ func (s *server) transportConfig() (transport.Config, error) {
 		ProbeAfter:   cfg.Registrar.ProbeAfter,
 		ProbeTimeout: cfg.Transport.ProbeTimeout,
 		Logger:       s.log,
-	}), nil
+	})
 }
 
 // guarded adds to the transport what keeps strangers within their limits.

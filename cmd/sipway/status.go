@@ -31,6 +31,9 @@ func (p *process) status() admin.Status {
 	for _, l := range s.transport.Listeners() {
 		st.Listeners = append(st.Listeners, strings.ToLower(l.Transport.String())+"://"+l.Addr.String())
 	}
+	if at, ok := s.encryption.expires(); ok {
+		st.CertificateExpires = at.UTC()
+	}
 	for t, n := range s.transport.Stats() {
 		prefix := strings.ToLower(t.String()) + "_"
 		if t != sip.UDP {

@@ -61,16 +61,24 @@ func (s *Store) Reload() error {
 	return errors.Join(errs...)
 }
 
-// Get is for [tls.Config] GetCertificate.
-func (s *Store) Get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	set := *s.set.Load()
+// Named returns the certificate for the name that the client asks for, nil if there is none.
+func (s *Store) Named(hello *tls.ClientHelloInfo) *tls.Certificate {
 	name := strings.TrimSuffix(hello.ServerName, ".")
-	for _, c := range set {
+	for _, c := range *s.set.Load() {
 		// A client that has no elliptic curves may need another of the same name.
 		if name != "" && c.Leaf.VerifyHostname(name) == nil && hello.SupportsCertificate(c) == nil {
-			return c, nil
+			return c
 		}
 	}
+	return nil
+}
+
+// Get is for [tls.Config] GetCertificate.
+func (s *Store) Get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if c := s.Named(hello); c != nil {
+		return c, nil
+	}
+	set := *s.set.Load()
 	anyName := *hello
 	anyName.ServerName = ""
 	for _, c := range set {

@@ -100,7 +100,7 @@ func Default() *Config {
 		Store:      "sqlite:sipway.db",
 		StoreCache: 256 << 20,
 		Admin:      "127.0.0.1:8081",
-		TLS:        TLS{Recheck: 10 * time.Second},
+		TLS:        TLS{Recheck: 10 * time.Second, ACME: ACME{CA: "https://acme-v02.api.letsencrypt.org/directory", Storage: "acme"}},
 		Transport: Transport{
 			PingInterval: 30 * time.Second,
 			PingTimeout:  10 * time.Second,

@@ -80,7 +80,7 @@ trusted: [10.1.0.0/16, "192.0.2.7:5060", 2001:db8::1, "[2001:db8::2]:5070", "tls
 turn: {uris: ["turn:turn.test:3478?transport=udp", "stun:turn.test"], ttl: 10m}
 proxies: [127.0.0.1, 10.0.0.0/8]
 origins: [https://App.test, "https://*.app.test"]
-tls: {cert: a.pem, key: a.key, bundles: [b.pem], client_ca: ca.pem, roots: roots.pem, recheck: 1m}
+tls: {cert: a.pem, key: a.key, bundles: [b.pem], client_ca: ca.pem, roots: roots.pem, recheck: 1m, acme: {domains: [sip.a.test], email: ops@a.test, ca: "https://ca.test/directory", ca_roots: ca.pem, storage: certificates, http: "0.0.0.0:80"}}
 proxy: {no_answer: 15s, recurse: any, late_2xx: forward, emergency: ["112", "*110"], failover_after: 2s, large_udp: udp, session_expires: 30m, min_se: 2m}
 calls: {both_lost: 30s, one_lost: 5m, max_silence: 1h}
 cdr: {to_log: false, file: calls.json}
@@ -118,7 +118,7 @@ log: {level: debug, format: json}
 		},
 		Origins: []Origin{{"https://app.test"}, {"https://*.app.test"}},
 		Proxies: []Network{{netip.MustParsePrefix("127.0.0.1/32")}, {netip.MustParsePrefix("10.0.0.0/8")}},
-		TLS:     TLS{"a.pem", "a.key", []string{"b.pem"}, "ca.pem", "roots.pem", time.Minute},
+		TLS:     TLS{"a.pem", "a.key", []string{"b.pem"}, "ca.pem", "roots.pem", time.Minute, ACME{[]Domain{"sip.a.test"}, "ops@a.test", "https://ca.test/directory", "ca.pem", "certificates", "0.0.0.0:80"}},
 		Proxy: Proxy{
 			15 * time.Second, RecurseAny, LateForward, []Number{"112", "*110"}, 2 * time.Second, LargeAsIs,
 			30 * time.Minute, 2 * time.Minute,

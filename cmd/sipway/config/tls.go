@@ -1,7 +1,10 @@
 package config
 
 import (
+	"net/netip"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -13,10 +16,46 @@ type TLS struct {
 	ClientCA string        `yaml:"client_ca" doc:"PEM file of the authorities that vouch for peers who show a certificate"`
 	Roots    string        `yaml:"roots" doc:"PEM file of the authorities that vouch for servers we connect to; without it the system's"`
 	Recheck  time.Duration `yaml:"recheck" doc:"how often the files are looked at"`
+	ACME     ACME          `yaml:"acme"`
 }
 
-// Enabled reports whether there is a certificate to listen with.
-func (t *TLS) Enabled() bool { return t.Cert != "" || len(t.Bundles) > 0 }
+// ACME says for which names certificates are got, and from whom.
+type ACME struct {
+	Domains []Domain `yaml:"domains" doc:"host names to get certificates for, and to renew them, from an ACME authority; naming one agrees to its terms"`
+	Email   string   `yaml:"email" doc:"address for the authority's warnings"`
+	CA      string   `yaml:"ca" doc:"URL of the authority's directory"`
+	CARoots string   `yaml:"ca_roots" doc:"PEM file of the authorities that vouch for that URL; without it the system's"`
+	Storage string   `yaml:"storage" doc:"directory of the account, keys and certificates; made where it is missing"`
+	HTTP    string   `yaml:"http" doc:"HOST:PORT at which names are proven over HTTP (HTTP-01), usually 0.0.0.0:80; without it they are over TLS (TLS-ALPN-01), for which connections to port 443 must come to a tls or wss listener"`
+}
+
+// Files reports whether certificates come from files.
+func (t *TLS) Files() bool { return t.Cert != "" || len(t.Bundles) > 0 }
+
+// Enabled reports whether there is a certificate to listen with, or will be.
+func (t *TLS) Enabled() bool { return t.Files() || len(t.ACME.Domains) > 0 }
+
+func (a *ACME) validate(fail func(format string, args ...any)) {
+	if len(a.Domains) == 0 {
+		return
+	}
+	if u, err := url.Parse(a.CA); err != nil || u.Scheme != "https" || u.Host == "" {
+		fail("tls.acme.ca: expects a URL with https, not %q", a.CA)
+	}
+	if a.Storage == "" {
+		fail("tls.acme.storage: expects a directory")
+	}
+	for _, d := range a.Domains {
+		if _, err := netip.ParseAddr(string(d)); err == nil || !strings.Contains(string(d), ".") {
+			fail("tls.acme.domains: %s is not a name that an authority gives a certificate for", d)
+		}
+	}
+	if a.HTTP != "" {
+		if _, err := netip.ParseAddrPort(a.HTTP); err != nil {
+			fail("tls.acme.http: expects an address with a port, such as 0.0.0.0:80, not %q", a.HTTP)
+		}
+	}
+}
 
 func (c *Config) validateListeners(fail func(format string, args ...any)) {
 	t := &c.TLS
@@ -27,11 +66,12 @@ func (c *Config) validateListeners(fail func(format string, args ...any)) {
 	if proxied >= 0 && len(c.Proxies) == 0 {
 		fail("listen: %s expects the PROXY protocol, and nobody is let speak it: name the load balancers in proxies", c.Listen[proxied])
 	}
+	t.ACME.validate(fail)
 	if t.Recheck < time.Second {
 		fail("tls.recheck: expects at least 1s, not %v", t.Recheck)
 	}
 	secure := slices.IndexFunc(c.Listen, func(l Listener) bool { return l.Transport.Secure() })
 	if secure >= 0 && !t.Enabled() {
-		fail("listen: %s needs a certificate: tls: {cert: FILE, key: FILE}", c.Listen[secure])
+		fail("listen: %s needs a certificate: tls: {cert: FILE, key: FILE}, or tls: {acme: {domains: [NAME]}}", c.Listen[secure])
 	}
 }
