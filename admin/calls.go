@@ -111,7 +111,7 @@ type CallParty struct {
 	Flow      uint64 `json:"flow,omitempty"` // incarnation of the connection, none over UDP
 	UserAgent string `json:"user_agent,omitempty"`
 	Media     string `json:"media,omitempty"` // what its last SDP says
-	// State is what the server knows of the connection, in what ShowCall returns.
+	// Connection is what the server knows of the way to this side, in what ShowCall returns.
 	Connection *State `json:"connection,omitempty"`
 }
 

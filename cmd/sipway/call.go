@@ -141,17 +141,10 @@ func (a *app) showCall(c *admin.Call, asJSON bool, now time.Time) error {
 	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s to %s\n", printable(c.From), printable(c.To))
-	after := func(t admin.Moment) string {
-		if t.IsZero() {
-			return ""
-		}
-		return "after " + milliText(float64(t.Sub(c.Start.Time).Microseconds())/1000)
-	}
-	timer := ""
+	timer, lost := "", ""
 	if c.SessionInterval > 0 {
 		timer = fmt.Sprintf("%d s, passes in %s", c.SessionInterval, age(c.SessionExpires.Sub(now)))
 	}
-	lost := ""
 	if !c.Lost.IsZero() {
 		lost = "for " + age(now.Sub(c.Lost.Time))
 	}
@@ -160,8 +153,8 @@ func (a *app) showCall(c *admin.Call, asJSON bool, now time.Time) error {
 		{"call id", c.CallID},
 		{"state", c.State},
 		{"began", c.Start.String() + ", " + age(now.Sub(c.Start.Time)) + " ago"},
-		{"rang", after(c.Ring)},
-		{"answered", after(c.Answer)},
+		{"rang", after(c, c.Ring)},
+		{"answered", after(c, c.Answer)},
 		{"codec", c.Codec},
 		{"session", timer},
 		{"side lost", lost},
@@ -170,6 +163,22 @@ func (a *app) showCall(c *admin.Call, asJSON bool, now time.Time) error {
 	})
 	showParty(&text, "caller", &c.Caller, now)
 	showParty(&text, "callee", &c.Callee, now)
+	showLegs(&text, c)
+	showMessages(&text, c)
+	_, err := fmt.Fprint(a.out, text.String())
+	return err
+}
+
+// after says when in a call something happened, "" where it did not.
+func after(c *admin.Call, t admin.Moment) string {
+	if t.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("after %.3f s", t.Sub(c.Start.Time).Seconds())
+}
+
+// showLegs writes where the INVITE went, and what dialogs came of it.
+func showLegs(text *strings.Builder, c *admin.Call) {
 	for i := range c.Legs {
 		l := &c.Legs[i]
 		status := fmt.Sprint(l.Status)
@@ -179,30 +188,35 @@ func (a *app) showCall(c *admin.Call, asJSON bool, now time.Time) error {
 		case l.Unanswered:
 			status += ", by the server"
 		}
-		fmt.Fprintf(&text, "  leg %d       %s\n", i+1, printable(l.Contact))
-		showLines(&text, "    ", []namedText{
-			{"over", partyAddress(&l.CallParty)}, {"rang", after(l.Ring)}, {"status", status}, {"ended", after(l.End)},
+		fmt.Fprintf(text, "  leg %d       %s\n", i+1, printable(l.Contact))
+		showLines(text, "    ", []namedText{
+			{"over", partyAddress(&l.CallParty)}, {"rang", after(c, l.Ring)}, {"status", status}, {"final", after(c, l.End)},
 		})
 	}
 	for _, d := range c.Dialogs {
-		fmt.Fprintf(&text, "  dialog      %s, from tag %s, to tag %s, CSeq %d and %d\n",
+		fmt.Fprintf(text, "  dialog      %s, from tag %s, to tag %s, CSeq %d and %d\n",
 			d.State, printable(d.FromTag), printable(d.ToTag), d.CallerCSeq, d.CalleeCSeq)
 	}
+}
+
+// showMessages writes the last messages with their times.
+func showMessages(text *strings.Builder, c *admin.Call) {
 	if n := c.MessageCount - len(c.Messages); n > 0 {
-		fmt.Fprintf(&text, "  messages    %d before these\n", n)
+		fmt.Fprintf(text, "  messages    %d before these\n", n)
 	}
 	for _, m := range c.Messages {
 		arrow, what := "-->", m.Method
 		if m.From == "callee" {
 			arrow = "<--"
 		}
-		if m.Status != 0 {
-			what = fmt.Sprintf("%d %s", m.Status, m.Method)
+		if what == "" {
+			what = "another method"
 		}
-		fmt.Fprintf(&text, "  %9.3f s caller %s callee  %s\n", m.Time.Sub(c.Start.Time).Seconds(), arrow, what)
+		if m.Status != 0 {
+			what = fmt.Sprintf("%d %s", m.Status, what)
+		}
+		fmt.Fprintf(text, "  %9.3f s caller %s callee  %s\n", m.Time.Sub(c.Start.Time).Seconds(), arrow, what)
 	}
-	_, err := fmt.Fprint(a.out, text.String())
-	return err
 }
 
 type namedText struct{ name, value string }
