@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -90,9 +91,11 @@ func allUntil(conn net.Conn, until time.Time) (got []byte, err error) {
 	}
 }
 
+var smallestID atomic.Uint64
+
 // smallest returns a request of as few bytes as may be, its lines ended by \n.
 func smallest(method, uri, from, more string) string {
-	id := fmt.Sprint(len(method), len(uri), len(from), len(more))
+	id := strconv.FormatUint(smallestID.Add(1), 36)
 	return fmt.Sprintf("%s %s SIP/2.0\nv:SIP/2.0/UDP h;rport;branch=z9hG4bK%s\nf:<%s>;tag=1\nt:<%s>\ni:%s\nCSeq:1 %s\n%s\n",
 		method, uri, id, from, uri, id, method, more)
 }

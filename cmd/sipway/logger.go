@@ -18,11 +18,33 @@ func newLogger(w io.Writer, cfg config.Log, level slog.Leveler, color bool) *slo
 	_, isTerminal := terminal(w)
 	switch format := cfg.Format; {
 	case format == config.LogJSON:
-		return slog.New(slog.NewJSONHandler(w, opts))
+		return slog.New(slog.NewJSONHandler(controlEscaper{w}, opts))
 	case format == config.LogConsole, format == config.LogAuto && isTerminal:
 		return slog.New(newConsole(w, level, color))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// controlEscaper escapes the control characters that slog's JSON leaves as they are: DEL, and
+// those above ASCII, by which some terminals are steered too.
+type controlEscaper struct{ w io.Writer }
+
+// Write writes a line of JSON.
+func (e controlEscaper) Write(line []byte) (int, error) {
+	control := func(r rune) bool { return r >= 0x7f && r < 0xa0 }
+	if bytes.IndexFunc(line, control) < 0 {
+		return e.w.Write(line)
+	}
+	var escaped bytes.Buffer
+	for _, r := range string(line) {
+		if control(r) {
+			fmt.Fprintf(&escaped, `\u%04x`, r)
+		} else {
+			escaped.WriteRune(r)
+		}
+	}
+	_, err := e.w.Write(escaped.Bytes())
+	return len(line), err
 }
 
 // console is a log handler for people: time of day, level, message, then the attributes as
@@ -68,7 +90,7 @@ func (c *console) Handle(ctx context.Context, r slog.Record) error {
 	if c.color {
 		level = colorOf(r.Level) + level + "\x1b[0m"
 	}
-	fmt.Fprintf(line, "%s %s %s  ", r.Time.Format("15:04:05"), level, r.Message)
+	fmt.Fprintf(line, "%s %s %s  ", r.Time.Format("15:04:05"), level, printable(r.Message))
 	if err := c.attrs.Handle(ctx, withoutTime(r)); err != nil {
 		return err
 	}
