@@ -31,6 +31,7 @@ type settings struct {
 	md5     bool     // challenges for MD5 only, not for SHA-256 and MD5
 	users   []string // besides the named ones: name@domain
 	more    string   // lines of the configuration besides these
+	weak    string   // a user,domain,password line besides them
 }
 
 // namedUsers exist on every server.
@@ -69,6 +70,9 @@ func (s *server) writeUsers(t *testing.T, with settings) {
 	for _, user := range with.users {
 		name, of, _ := strings.Cut(user, "@")
 		fmt.Fprintf(&lines, "%s,%s,%s\n", name, of, password(name))
+	}
+	if with.weak != "" {
+		lines.WriteString(with.weak + "\n")
 	}
 	s.writeFile(t, "users.csv", lines.String())
 }

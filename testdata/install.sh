@@ -20,6 +20,7 @@ need() { # program, package
 need chromium chromium
 need sipp sip-tester
 need baresip baresip-core
+need svwar sipvicious
 # Debian keeps the server's programs outside of PATH.
 if ! command -v initdb >/dev/null && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
 	packages="$packages postgresql"
