@@ -70,6 +70,9 @@ func (t Target) address(tr Transport) netip.AddrPort {
 
 // Load drives one target. It is not safe for concurrent use.
 type Load struct {
+	// Timed has runs note how long each operation takes.
+	Timed bool
+
 	target Target
 	pairs  int
 	run    string // 8 hexadecimal digits, different in every process

@@ -41,6 +41,8 @@ type Result struct {
 	Extra    int
 	Wall     time.Duration
 	Failures []string // the first few, each with the offending message
+	// Times are how long each operation took that succeeded, where [Load.Timed] asks for it.
+	Times []time.Duration
 }
 
 const (
@@ -155,6 +157,9 @@ func (r *loop) finish(i int, err error, raw []byte) {
 		return
 	}
 	r.result.Done++
+	if r.Timed {
+		r.result.Times = append(r.result.Times, time.Since(r.slots[i].started))
+	}
 }
 
 // deliver hands a message to the exchange that its Call-ID names.
