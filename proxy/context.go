@@ -180,6 +180,7 @@ func (c *responseContext) end() {
 	c.ended = true
 	c.request = request{}
 	c.set = targetSet{}
+	c.finals = nil
 	if c.noAnswer != nil {
 		c.noAnswer.Stop()
 	}

@@ -19,7 +19,7 @@ func (c *inviteClient) enter(s state) {
 		c.last = nil
 		c.arm(0, 0)
 	case completed: // Timer D
-		c.last = nil
+		c.last, c.request = nil, nil // what answers a repetition is the ACK
 		if c.reliable() {
 			c.enter(terminated)
 			return

@@ -47,3 +47,24 @@ func TestRetransmissionAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Over UDP an INVITE that was answered lives on for 32 s, without the message it was made of.
+func TestAnsweredInviteHoldsNoMessage(t *testing.T) {
+	s := &sink{request: func(*Server) {}}
+	l := New(Config{}, s, s)
+	for _, status := range []int{200, 487} {
+		req := newRequest(t, sip.INVITE, udp, fmt.Sprintf("z9hG4bK%d", status))
+		held := weak.Make(req)
+		if _, err := l.Request(udp, req, nil); err != nil {
+			t.Fatal(err)
+		}
+		l.Receive(udp, newResponse(req, status))
+		runtime.GC()
+		if held.Value() != nil {
+			t.Errorf("%d: the INVITE is still there", status)
+		}
+	}
+	if n := l.Stats().InviteClients; n != 2 {
+		t.Errorf("%d transactions live on", n)
+	}
+}
