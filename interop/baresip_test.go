@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// A barePhone is baresip, a desk phone's stack, over UDP. It has one call at a
+// A barePhone is baresip, a desk phone's stack, over UDP or TLS. It has one call at a
 // time. Its media is what browsers ask for: ICE and DTLS-SRTP, and a sine tone
 // for a microphone. Debian's version gives up where any challenge is for
 // another algorithm than MD5, so its server needs settings.md5.
@@ -26,6 +26,7 @@ type barePhone struct {
 	name    string
 	box     *mailbox
 	server  *server
+	over    string // transport
 	process *process
 	control net.Conn
 
@@ -88,7 +89,7 @@ func newBarePhone(t *testing.T, s *server, user string) *barePhone {
 		}
 	}
 	p := &barePhone{
-		name: user, box: newMailbox(user + " (baresip, udp)"), server: s,
+		name: user, box: newMailbox(user + " (baresip)"), server: s, over: "udp",
 		known: make(map[string]int), acks: make(map[string]chan bareReply),
 	}
 	p.process = startProcess(t, "baresip", exec.Command("baresip", "-4", "-f", dir))
@@ -282,10 +283,10 @@ func (p *barePhone) inbox() *mailbox { return p.box }
 func (p *barePhone) register(t *testing.T) {
 	t.Helper()
 	p.command(t, "uanew", fmt.Sprintf(
-		"<sip:%s@%s;transport=udp>;auth_pass=%s;outbound=\"sip:%s;transport=udp\";"+
+		"<sip:%s@%s;transport=%[4]s>;auth_pass=%[3]s;outbound=\"sip:%[5]s;transport=%[4]s\";"+
 			"regint=600;answermode=manual;audio_codecs=opus/48000/2,pcmu/8000/1;"+
 			"medianat=ice;mediaenc=dtls_srtp",
-		p.name, domain, password(p.name), p.server.udp))
+		p.name, domain, password(p.name), p.over, p.server.addr(p.over)))
 	p.box.await(t, "registered", 0)
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"sync"
 	"testing"
@@ -43,6 +44,11 @@ var browserStarted bool
 func startBrowser() (*browser, error) {
 	b := &browser{replies: make(map[int]chan reply), pages: make(map[string]*page)}
 	cmd := exec.Command("node", "../testdata/browser/run.mjs")
+	id, err := theIdentity()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Env = append(os.Environ(), "TRUSTED_KEY="+id.key)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -212,9 +218,13 @@ func openTab(t *testing.T, s *server, library, user, tab string) *page {
 	if err != nil {
 		t.Fatalf("browser: %v", err)
 	}
+	at := "ws://" + s.ws + "/"
+	if s.wss != "" {
+		at = "wss://" + s.wss + "/"
+	}
 	p := &page{
 		browser: b,
-		account: account{User: user, Domain: domain, Password: password(user), Server: "ws://" + s.ws + "/"},
+		account: account{User: user, Domain: domain, Password: password(user), Server: at},
 		name:    t.Name() + "/" + user + tab,
 		box:     newMailbox(user + tab + " (" + library + ")"),
 	}

@@ -30,6 +30,8 @@ type settings struct {
 	dsn     string   // another store instead of SQLite
 	md5     bool     // challenges for MD5 only, not for SHA-256 and MD5
 	users   []string // besides the named ones: name@domain
+	secure  bool     // browsers connect over wss, and there is tls
+	listen  []string // further listeners
 	more    string   // lines of the configuration besides these
 	weak    string   // a user,domain,password line besides them
 }
@@ -41,6 +43,7 @@ var namedUsers = []string{"alice", "bob", "carol", "dave", "erin", "nobody"}
 type server struct {
 	*process
 	udp, tcp, ws, admin string // host:port
+	tls, wss            string // "" where there is none
 	dir                 string
 	dsn                 string // of the store, where it is not SQLite
 }
@@ -54,6 +57,9 @@ func startServer(t *testing.T, with settings) *server {
 		dir: t.TempDir(), dsn: with.dsn,
 		udp: freePort(t), tcp: freePort(t),
 		ws: freePort(t), admin: freePort(t),
+	}
+	if with.secure {
+		s.tls, s.wss = freePort(t), freePort(t)
 	}
 	s.writeUsers(t, with)
 	s.writeConfig(t, with)
@@ -85,7 +91,17 @@ func (s *server) writeConfig(t *testing.T, with settings) {
 	}
 	var conf strings.Builder
 	fmt.Fprintf(&conf, "domains: [%s]\n", strings.Join(append([]string{domain}, with.domains...), ", "))
-	fmt.Fprintf(&conf, "listen: [\"udp://%s\", \"tcp://%s\", \"ws://%s/\"]\n", s.udp, s.tcp, s.ws)
+	listen := append([]string{"udp://" + s.udp, "tcp://" + s.tcp, "ws://" + s.ws + "/"}, with.listen...)
+	if with.secure {
+		listen = append(listen, "tls://"+s.tls, "wss://"+s.wss+"/")
+		id, err := theIdentity()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.writeFile(t, "server.pem", string(id.pem))
+		conf.WriteString("tls: {cert: server.pem, key: server.pem}\n")
+	}
+	fmt.Fprintf(&conf, "listen: [\"%s\"]\n", strings.Join(listen, `", "`))
 	fmt.Fprintf(&conf, "store: %q\nadmin: %q\n", store, s.admin)
 	fmt.Fprintf(&conf, "users_file: %q\n", filepath.Join(s.dir, "users.csv"))
 	if with.open {

@@ -33,7 +33,7 @@ type wire struct {
 var transports = []string{"udp", "tcp", "ws"}
 
 func (s *server) addr(transport string) string {
-	return map[string]string{"udp": s.udp, "tcp": s.tcp, "ws": s.ws}[transport]
+	return map[string]string{"udp": s.udp, "tcp": s.tcp, "ws": s.ws, "tls": s.tls, "wss": s.wss}[transport]
 }
 
 // connect opens a new flow to the server.

@@ -13,6 +13,7 @@ fail() {
 
 command -v node >/dev/null && command -v npm >/dev/null || fail "install Node.js 20 or newer with npm"
 
+PATH=$PATH:/usr/sbin # where Debian keeps servers
 packages=
 need() { # program, package
 	command -v "$1" >/dev/null || packages="$packages $2"
@@ -21,6 +22,8 @@ need chromium chromium
 need sipp sip-tester
 need baresip baresip-core
 need svwar sipvicious
+need nginx nginx-light
+need haproxy haproxy
 # Debian keeps the server's programs outside of PATH.
 if ! command -v initdb >/dev/null && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
 	packages="$packages postgresql"
