@@ -371,10 +371,18 @@ func TestConcurrent(t *testing.T) {
 // A call costs little memory, and holds none of its messages once they were described.
 func TestMemory(t *testing.T) {
 	calls := New(Config{Describe: func([]byte) Media { return Media{Codec: "opus"} }})
-	const n = 5000
+	const n = 1000
+	large := "X-Large: " + strings.Repeat("x", 20_000) + "\r\n"
 	before := heap()
 	for i := range n {
-		answered(t, calls, fmt.Sprintf("call-%d@host.invalid", i))
+		id := fmt.Sprintf("call-%d@host.invalid", i)
+		invite := message(t, inviteLine, id, "caller-tag", "", "User-Agent: phone\r\n"+large, "offer")
+		r := calls.Begin(invite, Party{Identity: invite.From().URI, AOR: invite.From().URI, Flow: aliceFlow}, invite.RequestURI())
+		leg := r.Sent(invite.RequestURI(), Party{Flow: bobFlow, AOR: invite.To().URI, UserAgent: invite.RequestURI()})
+		r.Response(leg, message(t, ringLine, id, "caller-tag", ";tag=callee-tag", large, ""))
+		r.Response(leg, message(t, okLine, id, "caller-tag", ";tag=callee-tag", "Server: desk\r\n"+large, "answer"))
+		calls.Within(message(t, "REFER sip:bob@x.invalid SIP/2.0", id, "caller-tag", ";tag=callee-tag", "Refer-To: <sip:carol@example.test>\r\n"+large, ""), aliceFlow)
+		calls.Within(message(t, byeLine, id, "caller-tag", ";tag=callee-tag", "Reason: SIP;cause=200\r\n"+large, ""), aliceFlow).Failed(407, "")
 	}
 	calls.describe()
 	if each := (heap() - before) / n; each > 2200 {
