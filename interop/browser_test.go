@@ -194,7 +194,8 @@ type page struct {
 type account struct {
 	User     string `json:"user"`
 	Domain   string `json:"domain"`
-	Password string `json:"password"`
+	Password string `json:"password,omitempty"`
+	Token    string `json:"token,omitempty"`
 	Server   string `json:"server"`
 }
 

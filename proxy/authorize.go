@@ -58,7 +58,7 @@ func (p *Proxy) authenticate(c *responseContext, claim claim, then func()) {
 			pass(aor)
 			return
 		}
-		_, realm, _ = strings.Cut(aor, "@")
+		_, realm = splitAOR(aor)
 	}
 	p.Auth.Authenticate(r.flow, r.msg, realm, true, func(d auth.Decision) {
 		switch {
@@ -74,6 +74,13 @@ func (p *Proxy) authenticate(c *responseContext, claim claim, then func()) {
 			pass(d.AOR())
 		}
 	})
+}
+
+// splitAOR returns the user part of an AOR, without escapes, and the domain. There may be
+// another "@" in the user part, and after it whatever its sender wanted.
+func splitAOR(aor string) (user, domain string) {
+	at := strings.LastIndexByte(aor, '@')
+	return aor[:max(at, 0)], aor[at+1:]
 }
 
 // mayCallOut reports whether a request that was let pass could have been addressed to a

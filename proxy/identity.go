@@ -89,15 +89,41 @@ func isAnonymous(u *sip.URI) bool { return equalFold(u.Host, "anonymous.invalid"
 
 // nameAddr writes the address of a user of ours.
 func nameAddr(display, aor string) string {
-	user, domain, _ := strings.Cut(aor, "@")
+	user, domain := splitAOR(aor)
 	b := make([]byte, 0, len(display)+len(aor)+8)
-	if display != "" {
+	if isDisplay(display) {
 		b = append(append(b, display...), ' ')
 	}
 	b = append(b, "<sip:"...)
 	b = sip.AppendEscaped(b, user, sip.UserChars)
 	return string(append(append(append(b, '@'), domain...), '>'))
 }
+
+// isDisplay reports whether a text is a display name (RFC 3261 §25.1), and nothing that would
+// begin another value in a list of addresses. Parsers are lenient, and what they let pass in
+// From is not to become an assertion.
+func isDisplay(text string) bool {
+	if text == "" {
+		return false
+	}
+	if text[0] != '"' {
+		return strings.Trim(text, displayChars) == ""
+	}
+	for i := 1; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"':
+			return i == len(text)-1
+		case c == '\\':
+			i++
+		case c < ' ' && c != '\t' || c == 0x7f:
+			return false
+		}
+	}
+	return false
+}
+
+// displayChars are those of tokens, and the blanks between them.
+const displayChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~ \t"
 
 // assert has a request that goes to another node carry what that may know of who sent it. m
 // is the copy that is sent, to is where.

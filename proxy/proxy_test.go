@@ -297,12 +297,16 @@ func TestRefused(t *testing.T) {
 		"forged token":             {stranger, newRequest("MESSAGE", "sip:x@192.0.2.99", "eve@evil.test", viaStranger, "Route: <sip:AwAAAAAAAAABAAAAAAAAAAAAAA@198.51.100.1;lr>"), "SIP/2.0 403"},
 		"our user from elsewhere":  {stranger, newRequest("MESSAGE", "sip:dave@example.test", alice, viaStranger), "SIP/2.0 407"},
 		"other user on the flow":   {aliceWS, newRequest("MESSAGE", "sip:dave@example.test", "bob@example.test", viaWS), "SIP/2.0 407"},
+		"header in a user part":    {stranger, newRequest("MESSAGE", "sip:dave@example.test", "x%40y%22%0D%0AX-Evil%3A%20z@example.test", viaStranger), "SIP/2.0 407"},
 		"our user of a tag to try": {stranger, strings.Replace(newRequest("MESSAGE", "sip:dave@example.test", alice, viaStranger), "To: <sip:dave@example.test>", "To: <sip:dave@example.test>;tag=1", 1), "SIP/2.0 407"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, func(w *world) {
 				w.receive(tc.flow, tc.text)
 				m := w.next(tc.flow, tc.want)
+				if _, found := m.GetNamed("X-Evil"); found {
+					t.Errorf("a header field was injected: %s", m)
+				}
 				if unsupported, ok := m.Get(sip.HUnsupported); (m.Status() == 420) != ok || ok && unsupported != "foo, bar" {
 					t.Errorf("Unsupported: %q", unsupported)
 				}

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/sipway/sipway/sip"
 	"github.com/sipway/sipway/store"
@@ -160,7 +159,7 @@ func (p *Proxy) nobody(aor string, c *responseContext) {
 	if stranger {
 		c.reject(absent(true))
 	}
-	user, domain, _ := strings.Cut(aor, "@")
+	user, domain := splitAOR(aor)
 	if _, exists, ok := p.Users.CachedUser(user, domain); ok {
 		answer(exists)
 		return

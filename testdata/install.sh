@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the end-to-end tests need and this machine has not: Chromium,
-# SIPp, baresip and PostgreSQL from Debian's or Ubuntu's packages, the npm packages of the
+# SIPp, baresip, coturn and PostgreSQL from Debian's or Ubuntu's packages, the npm packages of the
 # pages under test by their lock file. Where it may not install, it says in one
 # line what to install, and fails.
 set -eu
@@ -24,6 +24,7 @@ need baresip baresip-core
 need svwar sipvicious
 need nginx nginx-light
 need haproxy haproxy
+need turnserver coturn
 # Debian keeps the server's programs outside of PATH.
 if ! command -v initdb >/dev/null && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
 	packages="$packages postgresql"

@@ -29,6 +29,10 @@ type Config struct {
 	// Domains are those of our users; a NAME alone is one of the first domain's.
 	Domains []string
 
+	// Leeway is how far the issuer's clock may be from ours, 10 s at most. It should not be
+	// more than what connections get that outlive their tokens.
+	Leeway time.Duration
+
 	// Client fetches JWKSURL; nil means one that waits 5 s at most.
 	Client *http.Client
 
@@ -56,8 +60,8 @@ var (
 )
 
 const (
-	// leeway is how far the issuer's clock may be from ours.
-	leeway = 10 * time.Second
+	// maxLeeway is the most that is made of Config.Leeway.
+	maxLeeway = 10 * time.Second
 
 	// maxToken is the longest token looked at, in bytes.
 	maxToken = 16 << 10
@@ -94,7 +98,7 @@ func New(cfg Config) (*Verifier, error) {
 		v.remote = newRemote(cfg.JWKSURL, cfg.Client, v.cfg.Logger)
 	}
 	options := []jwt.ParserOption{
-		jwt.WithValidMethods(algorithms), jwt.WithExpirationRequired(), jwt.WithLeeway(leeway), jwt.WithJSONNumber(),
+		jwt.WithValidMethods(algorithms), jwt.WithExpirationRequired(), jwt.WithLeeway(min(cfg.Leeway, maxLeeway)), jwt.WithJSONNumber(),
 	}
 	if cfg.Audience != "" {
 		options = append(options, jwt.WithAudience(cfg.Audience))

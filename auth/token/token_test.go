@@ -57,7 +57,7 @@ func write(t testing.TB, text string) string {
 
 func newVerifier(t testing.TB, cfg Config) *Verifier {
 	t.Helper()
-	cfg.Domains = domains
+	cfg.Domains, cfg.Leeway = domains, time.Minute
 	v, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)

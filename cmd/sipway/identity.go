@@ -38,7 +38,7 @@ func newIdentities(cfg *config.Config, tickets *auth.Tickets, log *slog.Logger) 
 	var err error
 	i.tokens, err = token.New(token.Config{
 		Keys: t.Keys, JWKSURL: t.JWKSURL, Audience: t.Audience, Issuer: t.Issuer, Claim: t.Claim, Domains: i.domains,
-		Logger: log,
+		Logger: log, Leeway: t.Grace,
 	})
 	if err != nil {
 		return nil, usageError{fmt.Errorf("auth.tokens: %w", err)}

@@ -64,8 +64,10 @@ window.phone = {
       sockets: [new JsSIP.WebSocketInterface(account.server)],
       uri: `sip:${account.user}@${account.domain}`,
       password: account.password,
+      authorization_jwt: account.token ? `Bearer ${account.token}` : undefined,
     });
     ua.on("registered", ({ response }) => report("registered", { status: response.status_code }));
+    ua.on("disconnected", ({ code }) => report("disconnected", { status: code ?? 0 }));
     ua.on("unregistered", () => report("unregistered"));
     ua.on("registrationFailed", ({ cause, response }) =>
       report("registrationFailed", { cause, status: response?.status_code ?? 0 }));
@@ -80,6 +82,12 @@ window.phone = {
       }
     });
     ua.start();
+  },
+
+  // Logs in anew with a token of now.
+  login(token) {
+    ua.set("authorization_jwt", `Bearer ${token}`);
+    ua.register();
   },
 
   unregister() {
