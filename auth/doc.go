@@ -7,7 +7,12 @@
 // browser is challenged for every request outside a dialog, a user who has registered on a
 // connection can be believed on it for as long as the binding lives (Config.FlowCalls);
 // the source of a UDP datagram proves nothing, so only connections count. Peers are trusted
-// by their address.
+// by their address, the name in their certificate, or the listener that they come to.
 //
-// RFCs: 3261 §22 (authentication), 7616 and 8760 (Digest, by package sip/digest).
+// Users may show a token instead, in a request or when they open a WebSocket, or a one-time
+// ticket then. Who was known when his connection was opened is the only one who is served on
+// it, and a connection ends with its user's token.
+//
+// RFCs: 3261 §22 (authentication), 7616 and 8760 (Digest, by package sip/digest), 8898 (tokens,
+// by package auth/token).
 package auth
