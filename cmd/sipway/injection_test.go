@@ -10,7 +10,7 @@ import (
 
 // Whatever names and headers strangers choose, a line of the log is one line, and no terminal
 // obeys it.
-func TestLogInjection(t *testing.T) {
+func TestRequestsForgeNoLogLines(t *testing.T) {
 	for _, format := range []string{"console", "logfmt", "json"} {
 		t.Run(format, func(t *testing.T) {
 			c := newCLI(t)
