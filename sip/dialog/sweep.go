@@ -8,7 +8,8 @@ import (
 	"github.com/sipway/sipway/sip"
 )
 
-// How often bodies are described, and all calls looked at. Between, a call costs nothing.
+// How often bodies are described, and all calls looked at, or more often where lost ones are to
+// be found sooner. Between, a call costs nothing.
 const (
 	describeEvery = time.Second
 	sweepEvery    = 5 * describeEvery
@@ -18,6 +19,7 @@ const (
 func (t *Calls) Run(ctx context.Context) {
 	tick := time.NewTicker(describeEvery)
 	defer tick.Stop()
+	every := int(max(min(sweepEvery, t.BothLost), describeEvery) / describeEvery)
 	for n := 1; ; n++ {
 		select {
 		case <-tick.C:
@@ -25,7 +27,7 @@ func (t *Calls) Run(ctx context.Context) {
 			return
 		}
 		t.describe()
-		if n%int(sweepEvery/describeEvery) == 0 {
+		if n%every == 0 {
 			t.sweep()
 		}
 	}
