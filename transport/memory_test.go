@@ -3,6 +3,7 @@ package transport
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,11 +24,18 @@ import (
 )
 
 // idleServerEnv makes the test binary a server whose memory is measured, so that the
-// clients' does not count: "sipway", or "plain" for the usual server on coder/websocket.
-const idleServerEnv = "SIPWAY_TRANSPORT_IDLE_SERVER"
+// clients' does not count: "sipway", or "plain" for the usual server on coder/websocket, and
+// with "-tls" behind either over TLS, with the certificate in the file of idleCertEnv.
+const (
+	idleServerEnv = "SIPWAY_TRANSPORT_IDLE_SERVER"
+	idleCertEnv   = "SIPWAY_TRANSPORT_IDLE_CERT"
+)
 
-// maxIdleBytes is what an idle WebSocket client may cost, in bytes of process memory.
-const maxIdleBytes = 12 << 10
+// What an idle WebSocket client may cost, in bytes of process memory, and over TLS.
+const (
+	maxIdleBytes    = 12 << 10
+	maxIdleTLSBytes = 24 << 10
+)
 
 // memory is what a process uses, in bytes. Raw is the resident memory as it was found, with
 // what the collector has not yet given back; the others were read after it had.
@@ -37,17 +45,19 @@ type memory struct{ Raw, Resident, Heap, Stack int }
 // answer, and measures what one costs the server.
 func TestIdleWSMemory(t *testing.T) {
 	const clients = 500
-	m := idleMemory(t, "sipway", clients)
-	// The race detector's shadow memory is resident too; heap and stacks are without it.
-	if m.Heap+m.Stack > maxIdleBytes || m.Resident > maxIdleBytes && !raceEnabled {
-		t.Errorf("%d bytes of memory for an idle client (heap %d, stacks %d)", m.Resident, m.Heap, m.Stack)
+	for server, most := range map[string]int{"sipway": maxIdleBytes, "sipway-tls": maxIdleTLSBytes} {
+		m := idleMemory(t, server, clients)
+		// The race detector's shadow memory is resident too; heap and stacks are without it.
+		if m.Heap+m.Stack > most || m.Resident > most && !raceEnabled {
+			t.Errorf("%s: %d bytes of memory for an idle client (heap %d, stacks %d)", server, m.Resident, m.Heap, m.Stack)
+		}
 	}
 }
 
 // BenchmarkIdleWS reports the bytes of process memory for an idle client, beside those of a
 // plain server on coder/websocket.
 func BenchmarkIdleWS(b *testing.B) {
-	for _, server := range []string{"sipway", "plain"} {
+	for _, server := range []string{"sipway", "plain", "sipway-tls", "plain-tls"} {
 		b.Run(server, func(b *testing.B) {
 			var m memory
 			for b.Loop() {
@@ -66,7 +76,11 @@ func BenchmarkIdleWS(b *testing.B) {
 func idleMemory(t testing.TB, server string, clients int) memory {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), idleServerEnv+"="+server)
+	cert := filepath.Join(t.TempDir(), "server.pem")
+	if err := os.WriteFile(cert, newAuthority(t).pem(t, "127.0.0.1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(os.Environ(), idleServerEnv+"="+server, idleCertEnv+"="+cert)
 	cmd.Stderr = os.Stderr
 	ask, err := cmd.StdinPipe()
 	if err != nil {
@@ -89,9 +103,10 @@ func idleMemory(t testing.TB, server string, clients int) memory {
 
 	// The first clients bring the process to its working size.
 	const warm = 100
-	conns := connectIdle(t, at, warm)
+	secure := strings.HasSuffix(server, "-tls")
+	conns := connectIdle(t, at, warm, secure)
 	before := measure(t, ask, lines)
-	conns = append(conns, connectIdle(t, at, clients)...)
+	conns = append(conns, connectIdle(t, at, clients, secure)...)
 	after := measure(t, ask, lines)
 	for _, c := range conns {
 		c.Close()
@@ -104,12 +119,16 @@ func idleMemory(t testing.TB, server string, clients int) memory {
 	}
 }
 
-func connectIdle(t testing.TB, at netip.AddrPort, n int) []net.Conn {
+func connectIdle(t testing.TB, at netip.AddrPort, n int, secure bool) []net.Conn {
 	t.Helper()
 	message := clientFrame(final|opText, benchMessage(sip.WS))
 	conns := make([]net.Conn, n)
 	for i := range conns {
-		conns[i] = rawWS(t, at, message)
+		c := net.Conn(dialStream(t, at))
+		if secure {
+			c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+		}
+		conns[i] = rawWSOn(t, c, message)
 		if _, err := io.ReadFull(conns[i], make([]byte, 2+len(idleAnswer))); err != nil {
 			t.Fatal(err)
 		}
@@ -145,12 +164,21 @@ const idleAnswer = "SIP/2.0 200 OK\r\n\r\n"
 // reads, its memory.
 func idleServer() {
 	var at string
-	if os.Getenv(idleServerEnv) == "plain" {
-		at = startPlain()
+	server, secure := strings.CutSuffix(os.Getenv(idleServerEnv), "-tls")
+	cfg, tr := (*tls.Config)(nil), sip.WS
+	if secure {
+		cert, err := tls.LoadX509KeyPair(os.Getenv(idleCertEnv), os.Getenv(idleCertEnv))
+		if err != nil {
+			panic(err)
+		}
+		cfg, tr = &tls.Config{Certificates: []tls.Certificate{cert}}, sip.WSS
+	}
+	if server == "plain" {
+		at = startPlain(cfg)
 	} else {
 		h := &deepEcho{}
-		h.layer = New(Config{Logger: slog.New(slog.DiscardHandler)}, h)
-		addr, err := h.layer.Listen(sip.WS, "127.0.0.1:0", Binding{})
+		h.layer = New(Config{TLS: cfg, Logger: slog.New(slog.DiscardHandler)}, h)
+		addr, err := h.layer.Listen(tr, "127.0.0.1:0", Binding{})
 		if err != nil {
 			panic(err)
 		}
@@ -191,10 +219,13 @@ func useStack(kilobytes int) byte {
 }
 
 // startPlain starts the server that one writes first.
-func startPlain() string {
+func startPlain(cfg *tls.Config) string {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
+	}
+	if cfg != nil {
+		ln = tls.NewListener(ln, cfg)
 	}
 	go http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"sip"}})

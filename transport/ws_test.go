@@ -103,7 +103,12 @@ func TestWSHandshakeRefused(t *testing.T) {
 // rawWS connects and does the handshake by hand; what follows the handshake is the test's.
 func rawWS(t testing.TB, at netip.AddrPort, early string) net.Conn {
 	t.Helper()
-	c := dialStream(t, at)
+	return rawWSOn(t, dialStream(t, at), early)
+}
+
+// rawWSOn is rawWS on a connection that is open.
+func rawWSOn(t testing.TB, c net.Conn, early string) net.Conn {
+	t.Helper()
 	write(t, c, "GET / HTTP/1.1\r\nHost: sip.example.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"+
 		"Sec-WebSocket-Protocol: sip\r\n\r\n"+early)
