@@ -237,3 +237,49 @@ func TestCheckCertificates(t *testing.T) {
 		})
 	}
 }
+
+// A request for another domain goes over TLS only to who proves to be that domain (RFC 5922
+// §7): another sipway with its certificate, and with one for another name.
+func TestServeTLSToAnother(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		status int
+	}{{"b.test", 200}, {"other.test", 500}} {
+		t.Run(test.name, func(t *testing.T) {
+			c := newCLI(t)
+			c.certificate("a.crt", "a.key", "a.test")
+			c.certificate("b.crt", "b.key", test.name)
+			c.write("b.yaml", "domains: [b.test]\nstore: \"memory:\"\nlisten: [tls://127.0.0.1:0]\ntls: {cert: b.crt, key: b.key}\n")
+			b := c.serve("--config", "b.yaml", "--admin", "127.0.0.1:0")
+			_, port, err := net.SplitHostPort(b.await(t, `listening transport=tls addr=(\S+)`)[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.await(t, `ready`)
+			names := dnstest.Start(t)
+			names.Set(t, "_sips._tcp.b.test 60 IN SRV 0 0 "+port+" host.b.test.", "host.b.test 60 IN A 127.0.0.1")
+			c.write("a.yaml", fmt.Sprintf(`
+domains: [a.test]
+store: "memory:"
+listen: [tcp://127.0.0.1:0, tls://127.0.0.1:0]
+auth: {mode: none}
+tls: {cert: a.crt, key: a.key, roots: b.crt}
+dns: {servers: ["%s"]}
+`, names.Addr))
+			a := c.serve("--config", "a.yaml", "--admin", "127.0.0.1:0")
+			tcp := a.await(t, `listening transport=tcp addr=(\S+)`)[1]
+			a.await(t, `ready`)
+			alice := dial(t, "tcp", tcp, "alice")
+			alice.send("OPTIONS", "sip:b.test;transport=tls", "<sip:b.test>", "", "")
+			if m := alice.receive(); m.Status() != test.status {
+				t.Errorf("answered with %d %s, want %d", m.Status(), m.Reason(), test.status)
+			}
+			for _, r := range []*running{a, b} {
+				r.signals <- os.Interrupt
+				if code := r.end(); code != exitOK {
+					t.Errorf("exit code %d\n%s", code, &r.log)
+				}
+			}
+		})
+	}
+}
