@@ -55,12 +55,13 @@ func (c *cli) certificate(cert, key, name string) {
 func TestServeTLS(t *testing.T) {
 	c := newCLI(t)
 	c.certificate("a.crt", "a.key", "a.test")
+	c.certificate("pbx.crt", "pbx.key", "pbx.test")
 	c.write("sipway.yaml", `
 domains: [a.test]
 store: "memory:"
 listen: [tls://127.0.0.1:0, wss://127.0.0.1:0/]
 auth: {mode: none}
-tls: {cert: a.crt, key: a.key, recheck: 1s}
+tls: {cert: a.crt, key: a.key, client_ca: pbx.crt, recheck: 1s}
 `)
 	r := c.serve("--config", "sipway.yaml", "--admin", "127.0.0.1:0")
 	admin := r.await(t, `listening transport=admin addr=(\S+)`)[1]
@@ -93,6 +94,13 @@ tls: {cert: a.crt, key: a.key, recheck: 1s}
 	if len(shown.Registrations) != 1 || shown.Registrations[0].State.TLS != "TLS 1.3" {
 		t.Errorf("shown: %+v", shown)
 	}
+	own, err := tls.LoadX509KeyPair("pbx.crt", "pbx.key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialTLS(t, addr, "pbx", "renewed.test", own).register(600)
+	c.expect(exitOK, ", open, TLS 1.3 as pbx.test, heard", "", "reg", "show", "pbx@a.test", "--admin", admin)
+
 	var status struct {
 		Expires time.Time `json:"certificate_expires"`
 	}
@@ -107,10 +115,11 @@ tls: {cert: a.crt, key: a.key, recheck: 1s}
 	}
 }
 
-// dialTLS connects a phone to a server that has a certificate for the name.
-func dialTLS(t *testing.T, addr, user, name string) *phone {
+// dialTLS connects a phone to a server that has a certificate for the name, with a
+// certificate of its own if it has one.
+func dialTLS(t *testing.T, addr, user, name string, own ...tls.Certificate) *phone {
 	t.Helper()
-	conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, ServerName: name})
+	conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, ServerName: name, Certificates: own})
 	if err != nil {
 		t.Fatal(err)
 	}
