@@ -135,11 +135,22 @@ func (a *Authenticator) SetTrusted(peers []Peer) {
 	a.trusted.Store(&peers)
 }
 
-// Trusted reports whether the flow's other end is a trusted peer.
+// Trusted reports whether what comes by the flow comes from a trusted peer.
 func (a *Authenticator) Trusted(f sip.Flow) bool {
-	if a.cfg.TrustedListener != nil && a.cfg.TrustedListener(f) {
-		return true
+	return a.cfg.TrustedListener != nil && a.cfg.TrustedListener(f) || a.trustedPeer(f)
+}
+
+// TrustsTo reports whether what goes out by the flow goes to a trusted peer. Whoever came to a
+// listener of such is one, on his connection; but from its UDP socket we may send to anybody.
+func (a *Authenticator) TrustsTo(f sip.Flow) bool {
+	if f.Transport == sip.UDP {
+		return a.trustedPeer(f)
 	}
+	return a.Trusted(f)
+}
+
+// trustedPeer knows them by their address, or by the name in their certificate.
+func (a *Authenticator) trustedPeer(f sip.Flow) bool {
 	trusted := *a.trusted.Load()
 	named := false
 	for i := range trusted {

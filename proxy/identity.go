@@ -128,7 +128,7 @@ const displayChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345
 // assert has a request that goes to another node carry what that may know of who sent it. m
 // is the copy that is sent, to is where.
 func (p *Proxy) assert(r *request, m *sip.Message, to sip.Flow, registered bool) {
-	if r.aor != "" && mayAssert(m.Method()) && p.Auth.Trusted(to) {
+	if r.aor != "" && mayAssert(m.Method()) && p.Auth.TrustsTo(to) {
 		m.Append(sip.HPAssertedIdentity, nameAddr(r.display, r.aor))
 		return
 	}
@@ -139,7 +139,7 @@ func (p *Proxy) assert(r *request, m *sip.Message, to sip.Flow, registered bool)
 
 // mayShow reports whether an asserted identity may go to the flow (RFC 3325 §5, §7).
 func (p *Proxy) mayShow(m *sip.Message, to sip.Flow, user bool) bool {
-	if p.Auth.Trusted(to) {
+	if p.Auth.TrustsTo(to) {
 		return true
 	}
 	wishes := readPrivacy(m)
@@ -162,7 +162,7 @@ func (p *Proxy) disarmResponse(c *responseContext, m *sip.Message, from sip.Flow
 	if !m.Has(sip.HPAssertedIdentity) && !m.Has(sip.HPPreferredIdentity) {
 		return
 	}
-	if !p.Auth.Trusted(from) {
+	if !p.Auth.TrustsTo(from) {
 		m.Remove(sip.HPAssertedIdentity)
 		m.Remove(sip.HPPreferredIdentity)
 		return

@@ -121,7 +121,7 @@ func (s *server) identify(r *http.Request) (func(sip.Flow), *transport.Refusal) 
 
 // unidentified refuses what can't be taken for proof (RFC 6750 §3).
 func (s *server) unidentified(r *http.Request, why string) *transport.Refusal {
-	s.log.Info("websocket refused", "remote", r.RemoteAddr, "reason", why)
+	s.log.Debug("websocket refused", "remote", r.RemoteAddr, "reason", why)
 	return &transport.Refusal{
 		Status: http.StatusUnauthorized, Text: "This connection needs another proof of who you are: " + why + ".",
 		Challenge: `Bearer realm="` + s.identities.domains[0] + `", error="invalid_token"`,

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -167,6 +168,21 @@ func TestTokenExpiresOnFlow(t *testing.T) {
 	again, _ := dialPage(t, l.ws, "alice", "?token="+tokenOf(t, "alice", time.Minute, nil), nil)
 	if status := again.tryRegister("alice", ""); status != 200 {
 		t.Errorf("login anew: %d", status)
+	}
+	l.stop()
+}
+
+// A registration that has no connection to end with ends with its token, and the grace.
+func TestTokenBoundsRegistration(t *testing.T) {
+	c := newCLI(t)
+	c.withTokens("")
+	l := c.lab("--config", "sipway.yaml", "--admin", "127.0.0.1:0")
+	p := dial(t, "udp", l.udp, "alice")
+	m := p.registering("alice", "Expires: 600\r\nAuthorization: Bearer "+tokenOf(t, "alice", 90*time.Second, nil)+"\r\n")
+	contact, _ := m.Get(sip.HContact)
+	_, text, _ := strings.Cut(contact, "expires=")
+	if granted, err := strconv.Atoi(text); m.Status() != 200 || err != nil || granted > 91 || granted < 80 {
+		t.Errorf("%s", m.Bytes())
 	}
 	l.stop()
 }

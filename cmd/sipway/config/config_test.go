@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -400,6 +401,10 @@ func TestSecrets(t *testing.T) {
 	}
 	if c.AdminToken.Value() != "from-a-file-0123456789" || c.TURN.Secret.Value() != "in-the-configuration" {
 		t.Errorf("%q, %q", c.AdminToken.Value(), c.TURN.Secret.Value())
+	}
+	other, err := load(t, "admin_token: file:"+file+"\nturn: {secret: in-another-one, uris: [turn:t.test]}\n")
+	if keys := Diff(c, other); err != nil || !slices.Equal(keys, []string{"turn.secret"}) {
+		t.Errorf("keys %q differ, %v", keys, err)
 	}
 	yaml, err := c.YAML()
 	if err != nil {

@@ -5,11 +5,12 @@ import (
 	"slices"
 )
 
-// Diff returns the keys whose values differ, in the order of the reference.
+// Diff returns the keys whose values differ, in the order of the reference. Secrets differ, too,
+// whose texts are the same.
 func Diff(a, b *Config) (keys []string) {
 	others := b.leaves()
 	for i, f := range a.leaves() {
-		if !slices.Equal(f.texts(), others[i].texts()) {
+		if !slices.Equal(f.texts(), others[i].texts()) || !f.list() && f.value.Interface() != others[i].value.Interface() {
 			keys = append(keys, f.key)
 		}
 	}
