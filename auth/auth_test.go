@@ -383,14 +383,24 @@ func TestTrusted(t *testing.T) {
 
 // wire takes what a transaction layer sends, and its server transactions.
 type wire struct {
-	tx   *transaction.Server
+	tx *transaction.Server
+
+	mu   sync.Mutex // a transaction that nobody answers is answered by its layer in the end
 	sent []*sip.Message
 }
 
 func (w *wire) Send(_ sip.Flow, b []byte) error {
 	m, err := sip.Parse(slices.Clone(b))
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.sent = append(w.sent, m)
 	return err
+}
+
+func (w *wire) all() []*sip.Message {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sent
 }
 
 func (w *wire) Dial(context.Context, sip.Server) (sip.Flow, error) {
@@ -422,7 +432,7 @@ func TestReject(t *testing.T) {
 			t.Error(err)
 		}
 		got := ""
-		for _, m := range w.sent {
+		for _, m := range w.all() {
 			got = fmt.Sprintf("%d %s", m.Status(), m.Reason())
 			for name, value := range m.Headers() {
 				if strings.HasSuffix(name, "Authenticate") || name == "Retry-After" {

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"container/heap"
 	"crypto/rand"
 	"crypto/sha256"
@@ -19,6 +20,9 @@ var ErrTooManyTickets = errors.New("auth: too many tickets wait for their use")
 // hashes, so they do not outlive the process, and are good at this node alone. The zero value
 // has none. It is safe for concurrent use.
 type Tickets struct {
+	// Max bounds how many wait for their use; 0 means 100,000, some 300 bytes each.
+	Max int
+
 	mu     sync.Mutex
 	byHash map[[sha256.Size]byte]*ticket
 	queue  ticketQueue
@@ -32,8 +36,7 @@ type ticket struct {
 }
 
 const (
-	// maxTickets bounds the memory of those that nobody uses, some 300 bytes each.
-	maxTickets = 100_000
+	defaultMaxTickets = 100_000
 
 	// ticketPrefix tells tickets from tokens.
 	ticketPrefix = "swt_"
@@ -49,7 +52,7 @@ func (t *Tickets) Issue(aor string, ttl time.Duration) (text string, expires tim
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.expire(now)
-	if len(t.queue) >= maxTickets {
+	if len(t.queue) >= cmp.Or(t.Max, defaultMaxTickets) {
 		return "", time.Time{}, ErrTooManyTickets
 	}
 	entry := &ticket{hash: sha256.Sum256([]byte(text)), aor: aor, until: now.Add(ttl)}

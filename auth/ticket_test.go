@@ -44,7 +44,8 @@ func TestTickets(t *testing.T) {
 // What nobody uses is bounded, and no ticket is kept as it is.
 func TestTicketsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var all Tickets
+		const maxTickets = 1000
+		all := Tickets{Max: maxTickets}
 		last := ""
 		for i := range maxTickets {
 			var err error
