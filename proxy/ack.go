@@ -48,13 +48,17 @@ func (p *Proxy) Ack(f sip.Flow, ack *sip.Message) {
 }
 
 // mayRelayAck reports whether an ACK without a flow may go where its URI says: within a
-// dialog of ours, or from a peer that may relay anyway. Anybody else could use it to have
-// us send to third parties.
+// dialog of a user who is believed on his connection, or from a peer that may relay anyway.
+// Anybody else could use it to have us send to third parties.
 func (p *Proxy) mayRelayAck(r *request) bool {
 	if p.ours(&r.uri) && !r.msg.Has(sip.HRoute) {
 		return false // an address-of-record is no remote target
 	}
-	return r.inDialog || p.Auth.Trusted(r.flow)
+	if p.Auth.Trusted(r.flow) {
+		return true
+	}
+	claim, err := p.claimOf(r)
+	return r.inDialog && err == nil && claim.aor != "" && p.Auth.Bound(r.flow, claim.aor)
 }
 
 func (p *Proxy) forwardAck(r *request, to sip.Flow) {

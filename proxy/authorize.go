@@ -15,8 +15,10 @@ func (p *Proxy) authorize(c *responseContext, then func()) {
 	r := &c.request
 	// A request within a dialog is not challenged: its route was given to the two sides of
 	// that dialog only, and clients have no answer to a challenge there (RFC 3261 §22.1
-	// for ACK, and for the others what browsers do).
-	if r.inDialog || p.Auth.Trusted(r.flow) {
+	// for ACK, and for the others what browsers do). That is for what takes the flow to the
+	// other side. Where the route names no such flow, the request goes wherever its URI says,
+	// which was never ours to vouch for.
+	if r.inDialog && r.next != nil || p.Auth.Trusted(r.flow) {
 		then()
 		return
 	}
