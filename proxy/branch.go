@@ -140,7 +140,8 @@ func (b *branch) Response(client *transaction.Client, m *sip.Message) {
 	c := b.context
 	c.proxy.disarmResponse(c, m, client.Flow())
 	switch {
-	case m.Via() == nil: // it was meant for us, and we asked nothing
+	case m.Via() == nil:
+		b.aimless(client, m)
 	case m.Status() > 299:
 		b.flowFailed(m)
 		c.recorded().Leg(b.leg-1, m.Status(), false)
@@ -153,6 +154,18 @@ func (b *branch) Response(client *transaction.Client, m *sip.Message) {
 		c.provisional(b, m)
 	}
 	m.Release()
+}
+
+// aimless takes a response that is for us alone, as it has no other Via: it can't be forwarded
+// (RFC 3261 §16.7 step 3), and a final one still ends the branch, for which no other will come.
+func (b *branch) aimless(client *transaction.Client, m *sip.Message) {
+	if m.Status() < 200 {
+		return
+	}
+	if m.Status() < 300 && m.Method() == sip.INVITE {
+		b.context.terminate(b, client.Flow(), m) // somebody picked up, whom nobody will hear
+	}
+	b.fail(502)
 }
 
 // ring notes a provisional response and starts Timer C anew (RFC 3261 §16.7 step 2).
