@@ -58,7 +58,8 @@ func TestHalfOpenConnections(t *testing.T) {
 	}
 	grown := residentSize(t, s) - before
 	t.Logf("%d of %d connections opened beside %d calls, memory grew by %d KB", opened.Load(), tried.Load(), calls, grown)
-	if grown > 150<<10 { // the race detector's part is most of it
+	// The race detector makes it seven times as much: 50 MB are 360.
+	if grown > 700<<10 {
 		t.Errorf("memory grew by %d KB", grown)
 	}
 }

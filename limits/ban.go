@@ -35,8 +35,8 @@ type Ban struct {
 }
 
 // describe makes a ban of a record, whose set is locked.
-func (l *Limiter) describe(r *record, why Reason) Ban {
-	return Ban{Source: r.key.prefix(), Reason: why, Since: time.Now(), Until: l.began.Add(time.Duration(r.until)), Count: int(r.strikes)}
+func (l *Limiter) describe(k key, r *record, why Reason) Ban {
+	return Ban{Source: k.prefix(), Reason: why, Since: time.Now(), Until: l.began.Add(time.Duration(r.until)), Count: int(r.strikes)}
 }
 
 // enter puts a ban on the list, which is for people: it has no say in who is heard.
@@ -106,12 +106,12 @@ func (l *Limiter) Bans() []Ban {
 // Ban bans the source of an address for so long, whoever it is: a user with a flow of his
 // own is heard all the same, and an exempt source too.
 func (l *Limiter) Ban(a netip.Addr, length time.Duration) Ban {
-	now := l.now()
-	set, r := l.sources.use(sourceKey(a), now)
+	now, k := l.now(), sourceKey(a)
+	set, r := l.sources.use(k, now)
 	r.until = now + int64(length)
 	r.strikes = min(r.strikes+1, 200)
 	r.kept = true
-	b := l.describe(r, Manual)
+	b := l.describe(k, r, Manual)
 	set.mu.Unlock()
 	l.enter(b)
 	return b

@@ -172,7 +172,7 @@ func (l *Limiter) AdmitFrom(a netip.Addr) bool {
 // proven reports whether f is that of a user who is within his own limit.
 func (l *Limiter) proven(f sip.Flow, now int64) bool {
 	set, r := l.flows.at(flowKey(f))
-	if r == nil {
+	if r == nil || r.user == (key{}) {
 		set.mu.Unlock()
 		return false
 	}

@@ -257,6 +257,12 @@ func TestUnban(t *testing.T) {
 	if l.Admit(f, request) || l.AdmitFrom(f.Remote.Addr()) {
 		t.Error("a banned source is heard")
 	}
+	for _, text := range []string{"::1", "192.0.2.1"} {
+		a := netip.MustParseAddr(text)
+		if b := l.Ban(a, time.Hour); !b.Source.Contains(a) || l.AdmitFrom(a) || !l.Unban(a) {
+			t.Errorf("%s: %+v", text, b)
+		}
+	}
 	if !l.Unban(netip.MustParseAddr("2001:db8::2")) || l.Unban(f.Remote.Addr()) {
 		t.Error("the ban did not end once")
 	}
@@ -313,4 +319,17 @@ func BenchmarkAdmit(b *testing.B) {
 			l.Admit(f, request)
 		}
 	})
+}
+
+func BenchmarkReceived(b *testing.B) {
+	l := New(Config{})
+	m, err := sip.Parse([]byte("OPTIONS sip:a@example.test SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nMax-Forwards: 70\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\n" +
+		"Call-ID: 1\r\nCSeq: 1 OPTIONS\r\nUser-Agent: Yealink SIP-T46S 66.84.0.15\r\nContent-Length: 0\r\n\r\n"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	f := udpFrom("198.51.100.1:5060")
+	for b.Loop() {
+		l.Received(f, m)
+	}
 }

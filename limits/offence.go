@@ -112,7 +112,7 @@ func (l *Limiter) offend(f sip.Flow, why Reason, weight int64) {
 	l.strike(r, now)
 	// What it does next weighs more than it did at first.
 	r.offences = bucket(now + l.offence.size*3/4)
-	b := l.describe(r, why)
+	b := l.describe(k, r, why)
 	set.mu.Unlock()
 	l.disown(f)
 	l.enter(b)
@@ -122,7 +122,7 @@ func (l *Limiter) offend(f sip.Flow, why Reason, weight int64) {
 func (l *Limiter) disown(f sip.Flow) {
 	set, r := l.flows.at(flowKey(f))
 	if r != nil {
-		*r = record{}
+		r.user = key{}
 	}
 	set.mu.Unlock()
 }

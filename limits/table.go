@@ -8,7 +8,7 @@ import (
 	"github.com/sipway/sipway/sip"
 )
 
-// key names what is counted: a source, or a hash of something longer.
+// key names what is counted: a source, or a hash of something longer. Nothing has the zero.
 type key [16]byte
 
 // ways is how many records share a lock and compete for room: the one that was not used for
@@ -17,7 +17,6 @@ const ways = 8
 
 // record is what is known of a key. Times are in nanoseconds of the limiter's clock.
 type record struct {
-	key      key
 	user     key // whom a flow belongs to
 	used     int64
 	requests bucket
@@ -29,6 +28,7 @@ type record struct {
 
 type set struct {
 	mu      sync.Mutex
+	keys    [ways]key // beside each other, for they are all looked at
 	records [ways]record
 }
 
@@ -47,9 +47,9 @@ func newTable(n int) table { return table{maphash.MakeSeed(), make([]set, n/ways
 func (t *table) at(k key) (*set, *record) {
 	s := &t.sets[maphash.Comparable(t.seed, k)&uint64(len(t.sets)-1)]
 	s.mu.Lock()
-	for i := range s.records {
-		if r := &s.records[i]; r.key == k && r.used != 0 {
-			return s, r
+	for i := range s.keys {
+		if s.keys[i] == k {
+			return s, &s.records[i]
 		}
 	}
 	return s, nil
@@ -59,8 +59,9 @@ func (t *table) at(k key) (*set, *record) {
 func (t *table) use(k key, now int64) (*set, *record) {
 	s, r := t.at(k)
 	if r == nil {
-		r = s.oldest(now)
-		*r = record{key: k}
+		i := s.oldest(now)
+		r = &s.records[i]
+		s.keys[i], *r = k, record{}
 	}
 	r.used = now
 	return s, r
@@ -69,16 +70,15 @@ func (t *table) use(k key, now int64) (*set, *record) {
 // oldest returns the record that is missed least: an unused one, else the one that was not
 // used for longest; one that is banned only where all are, for a ban that could be washed out
 // by a flood of made-up sources would be none.
-func (s *set) oldest(now int64) *record {
-	least := &s.records[0]
+func (s *set) oldest(now int64) (least int) {
 	for i := range s.records {
-		r := &s.records[i]
-		if r.used == 0 {
-			return r
+		r, l := &s.records[i], &s.records[least]
+		if s.keys[i] == (key{}) {
+			return i
 		}
-		a, b := r.worth(now), least.worth(now)
-		if a < b || a == b && r.used < least.used {
-			least = r
+		a, b := r.worth(now), l.worth(now)
+		if a < b || a == b && r.used < l.used {
+			least = i
 		}
 	}
 	return least
@@ -99,6 +99,7 @@ func sourceKey(a netip.Addr) key {
 	k := key(a.As16())
 	if !a.Unmap().Is4() {
 		clear(k[8:])
+		k[15] = 1 // ::/64 is no zero
 	}
 	return k
 }
@@ -109,7 +110,7 @@ func (k key) prefix() netip.Prefix {
 	if a.Is4In6() {
 		return netip.PrefixFrom(a.Unmap(), 32)
 	}
-	return netip.PrefixFrom(a, 64)
+	return netip.PrefixFrom(a, 64).Masked()
 }
 
 // flowKey names a flow: its incarnation, or over UDP its far end.
