@@ -1,4 +1,4 @@
-# The verbs: run, build, test, lint, bench, bench-server, bench-store, fuzz, rules.
+# The verbs: run, build, test, lint, vuln, bench, bench-server, bench-store, fuzz, rules.
 # `make run` needs Go alone; `make test` installs what its real peers need.
 
 GO      ?= go
@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X main.version=$(VERSION)
 FUZZTIME ?= 60s
 
-.PHONY: run build test lint bench bench-server bench-store fuzz rules clean
+.PHONY: run build test lint vuln bench bench-server bench-store fuzz rules clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sipway ./cmd/sipway
@@ -26,6 +26,10 @@ lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt: $$out"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+
+# Known vulnerabilities in what is linked in. Not part of lint: it asks vuln.go.dev.
+vuln:
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./...
 
 # Output for benchstat, then the ratios of the parser to sipgo's and to a plain line scan.
 bench:
