@@ -40,8 +40,10 @@ type Config struct {
 	// up to MaxBan. Who behaved for a day begins anew. Default 30 s and 6 h.
 	FirstBan, MaxBan time.Duration
 
-	// Exempt reports whether a source is never limited: trusted peers, front ends.
-	Exempt func(netip.Addr) bool
+	// Exempt reports whether a source is never limited, such as a front end; Trusted whether
+	// the other end of a flow isn't, whatever its address. Default: nobody.
+	Exempt  func(netip.Addr) bool
+	Trusted func(sip.Flow) bool
 
 	Logger *slog.Logger // nil: slog.Default
 }
@@ -104,6 +106,9 @@ func New(cfg Config) *Limiter {
 	if cfg.Exempt == nil {
 		cfg.Exempt = func(netip.Addr) bool { return false }
 	}
+	if cfg.Trusted == nil {
+		cfg.Trusted = func(sip.Flow) bool { return false }
+	}
 	l := &Limiter{
 		cfg: cfg, began: time.Now(),
 		source:  newRate(float64(cfg.Requests), time.Second, cfg.Burst),
@@ -137,7 +142,7 @@ func (l *Limiter) Admit(f sip.Flow, b []byte) bool {
 	set, r := l.sources.use(sourceKey(f.Remote.Addr()), now)
 	ok := r.until <= now && (!asks(b) || r.requests.take(&l.source, 1, now))
 	set.mu.Unlock()
-	if ok || l.cfg.Exempt(f.Remote.Addr()) || l.proven(f, now) {
+	if ok || l.exempt(f) || l.proven(f, now) {
 		return true
 	}
 	if f.Transport == sip.UDP {
@@ -147,6 +152,8 @@ func (l *Limiter) Admit(f sip.Flow, b []byte) bool {
 	}
 	return false
 }
+
+func (l *Limiter) exempt(f sip.Flow) bool { return l.cfg.Exempt(f.Remote.Addr()) || l.cfg.Trusted(f) }
 
 // asks reports whether a message is a request that may get an answer.
 func asks(b []byte) bool {

@@ -250,6 +250,16 @@ func TestGuessingLocksOutNobodyElse(t *testing.T) {
 	})
 }
 
+// A peer who is trusted for his certificate has no address to be exempt by.
+func TestTrustedPeersHaveNoLimits(t *testing.T) {
+	trunk := udpFrom("198.51.100.1:5061")
+	l := quiet(Config{Requests: 1, Burst: 1, Failures: 1, Trusted: func(f sip.Flow) bool { return f == trunk }})
+	l.Failed(trunk, "alice@example.test")
+	if n := admitted(l, trunk, 100); n != 100 || len(l.Bans()) > 0 {
+		t.Errorf("%d of 100 were heard, bans %v", n, l.Bans())
+	}
+}
+
 func TestUnban(t *testing.T) {
 	l := quiet(Config{})
 	f := udpFrom("[2001:db8::1]:5060")

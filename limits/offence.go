@@ -19,7 +19,7 @@ func (l *Limiter) Malformed(f sip.Flow) { l.offend(f, Garbage, malformed) }
 // Received hears of a request, before anybody else does. It reports whether it is to be
 // heard: one that calls itself a scanner is not, and its source is banned.
 func (l *Limiter) Received(f sip.Flow, m *sip.Message) bool {
-	if l == nil || !isScanner(m) || l.cfg.Exempt(f.Remote.Addr()) {
+	if l == nil || !isScanner(m) || l.exempt(f) {
 		return true
 	}
 	l.offend(f, Scanner, int64(l.cfg.Failures*failure))
@@ -57,7 +57,7 @@ func (l *Limiter) Guessing(f sip.Flow, user string) bool {
 
 // Failed hears of a wrong password. The user may not exist.
 func (l *Limiter) Failed(f sip.Flow, user string) {
-	if l == nil || l.cfg.Exempt(f.Remote.Addr()) {
+	if l == nil || l.exempt(f) {
 		return
 	}
 	now := l.now()
@@ -91,7 +91,7 @@ func (l *Limiter) Succeeded(f sip.Flow, user string) bool {
 	set, r = l.flows.use(flowKey(f), now)
 	r.user = k
 	set.mu.Unlock()
-	if l.takeUser(k, now) || l.cfg.Exempt(source) {
+	if l.takeUser(k, now) || l.exempt(f) {
 		return true
 	}
 	l.refused.Add(1)
@@ -100,7 +100,7 @@ func (l *Limiter) Succeeded(f sip.Flow, user string) bool {
 
 // offend counts an offence of the flow's source.
 func (l *Limiter) offend(f sip.Flow, why Reason, weight int64) {
-	if l == nil || l.cfg.Exempt(f.Remote.Addr()) {
+	if l == nil || l.exempt(f) {
 		return
 	}
 	now, k := l.now(), sourceKey(f.Remote.Addr())

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sipway/sipway/admin"
 	"github.com/sipway/sipway/limits"
+	"github.com/sipway/sipway/sip"
 	"github.com/sipway/sipway/store"
 )
 
@@ -22,7 +23,7 @@ func (s *server) newLimiter() *limits.Limiter {
 	return limits.New(limits.Config{
 		Requests: c.Requests, Burst: c.Burst, UserRequests: c.UserRequests, UserBurst: c.UserBurst,
 		Failures: c.Failures, UserFailures: c.UserFailures, FirstBan: c.FirstBan, MaxBan: c.MaxBan,
-		Exempt: s.exempt, Logger: s.log,
+		Exempt: s.exempt, Trusted: func(f sip.Flow) bool { return s.auth.Trusted(f) }, Logger: s.log,
 	})
 }
 
