@@ -15,7 +15,7 @@ func (p *Proxy) forwarded(r *request, to sip.Flow, t *target, breadth int, sole 
 	if r.shared || !sole {
 		m = m.Clone()
 	}
-	p.assert(r, m, to, t.hop.registered)
+	p.assert(r, m, to, t.hop.client != nil || t.hop.owner.aor != "")
 	m.SetRequestURI(t.uri) // step 2
 	hops, ok := m.MaxForwards()
 	if !ok {

@@ -126,13 +126,13 @@ func isDisplay(text string) bool {
 const displayChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~ \t"
 
 // assert has a request that goes to another node carry what that may know of who sent it. m
-// is the copy that is sent, to is where.
-func (p *Proxy) assert(r *request, m *sip.Message, to sip.Flow, registered bool) {
+// is the copy that is sent, to is where, and ours says that a user of ours is there.
+func (p *Proxy) assert(r *request, m *sip.Message, to sip.Flow, ours bool) {
 	if r.aor != "" && mayAssert(m.Method()) && p.Auth.TrustsTo(to) {
 		m.Append(sip.HPAssertedIdentity, nameAddr(r.display, r.aor))
 		return
 	}
-	if m.Has(sip.HPAssertedIdentity) && !p.mayShow(m, to, registered) {
+	if m.Has(sip.HPAssertedIdentity) && !p.mayShow(m, to, ours) {
 		m.Remove(sip.HPAssertedIdentity)
 	}
 }
