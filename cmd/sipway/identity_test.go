@@ -3,12 +3,15 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strconv"
 	"strings"
@@ -134,6 +137,43 @@ func TestTokenAtUpgrade(t *testing.T) {
 		t.Error("who has nothing to show yet is refused: ", refused.Status)
 	} else if status := p.tryRegister("alice", ""); status != 401 {
 		t.Errorf("REGISTER without any proof: %d", status)
+	}
+	l.stop()
+}
+
+// Keys come from a URL, and are used on while that is down.
+func TestKeysByURL(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := base64.RawURLEncoding.EncodeToString
+	login := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"keys":[{"kty":"RSA","use":"sig","alg":"RS256","kid":"k1","n":%q,"e":"AQAB"}]}`, b(key.N.Bytes()))
+	}))
+	defer login.Close()
+	c := newCLI(t)
+	c.env["SIPWAY_AUTH_MODE"] = "digest"
+	c.env["SIPWAY_AUTH_TOKENS_JWKS_URL"] = login.URL
+	l := c.lab("--admin", "127.0.0.1:0")
+	signed := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{"sub": "alice", "exp": time.Now().Add(time.Minute).Unix()})
+	signed.Header["kid"] = "k1"
+	text, err := signed.SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, up := range []bool{true, false} {
+		if !up {
+			login.Close()
+		}
+		p, refused := dialPage(t, l.ws, "alice", "?token="+text, nil)
+		if p == nil {
+			t.Fatalf("while the URL is there: %v: %s", up, refused.Status)
+		}
+		p.cseq = 10 * i // it is one client that registers again
+		if status := p.tryRegister("alice", ""); status != 200 {
+			t.Errorf("while the URL is there: %v: REGISTER: %d", up, status)
+		}
 	}
 	l.stop()
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -20,7 +22,7 @@ import (
 // Config is the whole configuration. The yaml tag is the key, the doc tag what it means.
 type Config struct {
 	Domains    []Domain   `yaml:"domains" doc:"SIP domains that sipway is the registrar and proxy of; each is a digest realm"`
-	Listen     []Listener `yaml:"listen" doc:"listeners as URLs, udp://, tcp:// or tls://HOST:PORT, ws:// or wss://HOST:PORT/PATH"`
+	Listen     []Listener `yaml:"listen" doc:"listeners as URLs, udp://, tcp:// or tls://HOST:PORT, ws:// or wss://HOST:PORT/PATH; ?proxy=1 expects the PROXY protocol, ?trusted=1 trusts whoever reaches the listener"`
 	Advertise  string     `yaml:"advertise" doc:"host name or address for Via and Record-Route where it is not that of the listener"`
 	Store      DSN        `yaml:"store" doc:"users and registrations: sqlite:FILE, postgres://USER@HOST/DATABASE, or memory: to forget them at exit"`
 	StoreCache Size       `yaml:"store_cache" doc:"memory for registrations and users in front of a database"`
@@ -260,10 +262,18 @@ func (c *Config) Warnings() (warnings []string) {
 	if i := slices.Index(c.Auth.Algorithms, digest.MD5); i >= 0 && i < len(c.Auth.Algorithms)-1 {
 		warnings = append(warnings, "auth.algorithms: MD5 is not last; web clients use the last challenge and know only MD5, so they can't log in")
 	}
+	if u, err := url.Parse(c.Auth.Tokens.JWKSURL); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		warnings = append(warnings, "auth.tokens.jwks_url is http: whoever stands between can be any user; use https")
+	}
 	if c.Auth.Tokens.Cookie != "" && slices.ContainsFunc(c.Origins, func(o Origin) bool { return o.Origin == "*" }) {
 		warnings = append(warnings, "origins has * and auth.tokens.cookie is set: the page of any stranger connects as the user whose browser shows it")
 	}
 	return warnings
+}
+
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
 // validHost reports whether s can stand as the host of a SIP URI, brackets apart.

@@ -420,3 +420,20 @@ func TestSecrets(t *testing.T) {
 		}
 	}
 }
+
+// What lets strangers in is said loudly.
+func TestTokenWarnings(t *testing.T) {
+	for text, want := range map[string]string{
+		"auth: {tokens: {jwks_url: 'http://login.test/jwks'}}":       "jwks_url is http",
+		"origins: ['*']\nauth: {tokens: {keys: k, cookie: session}}": "origins has * and auth.tokens.cookie is set",
+		"auth: {tokens: {jwks_url: 'http://127.0.0.1:1/jwks'}}":      "",
+	} {
+		c, err := load(t, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w := strings.Join(c.Warnings(), "\n"); !strings.Contains(w, want) || (w == "") != (want == "") {
+			t.Errorf("%s: %q", text, w)
+		}
+	}
+}
