@@ -61,7 +61,7 @@ func BenchmarkIdleWS(b *testing.B) {
 		b.Run(server, func(b *testing.B) {
 			var m memory
 			for b.Loop() {
-				m = idleMemory(b, server, 2000)
+				m = idleMemory(b, server, 5000)
 			}
 			b.ReportMetric(float64(m.Resident), "bytes/client")
 			b.ReportMetric(float64(m.Raw), "raw-bytes/client")
@@ -73,7 +73,39 @@ func BenchmarkIdleWS(b *testing.B) {
 }
 
 // idleMemory returns the memory for one of a number of idle clients.
-func idleMemory(t testing.TB, server string, clients int) memory {
+func idleMemory(t testing.TB, server string, clients int) (m memory) {
+	t.Helper()
+	withIdleServer(t, server, func(s *idleProcess) {
+		// The first clients bring the process to its working size.
+		const warm = 100
+		conns := connectIdle(t, s.at, warm, s.secure)
+		before := measure(t, s.ask, s.lines)
+		conns = append(conns, connectIdle(t, s.at, clients, s.secure)...)
+		after := measure(t, s.ask, s.lines)
+		for _, c := range conns {
+			c.Close()
+		}
+		m = memory{
+			(after.Raw - before.Raw) / clients,
+			(after.Resident - before.Resident) / clients,
+			(after.Heap - before.Heap) / clients,
+			(after.Stack - before.Stack) / clients,
+		}
+	})
+	return m
+}
+
+// idleProcess is a server in a process of its own.
+type idleProcess struct {
+	at     netip.AddrPort
+	secure bool
+	pid    int
+	ask    io.Writer
+	lines  *bufio.Scanner
+}
+
+// withIdleServer runs f beside such a server.
+func withIdleServer(t testing.TB, server string, f func(*idleProcess)) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cert := filepath.Join(t.TempDir(), "server.pem")
@@ -99,24 +131,7 @@ func idleMemory(t testing.TB, server string, clients int) memory {
 	if !lines.Scan() {
 		t.Fatal("the server says no address")
 	}
-	at := mustAddrPort(t, lines.Text())
-
-	// The first clients bring the process to its working size.
-	const warm = 100
-	secure := strings.HasSuffix(server, "-tls")
-	conns := connectIdle(t, at, warm, secure)
-	before := measure(t, ask, lines)
-	conns = append(conns, connectIdle(t, at, clients, secure)...)
-	after := measure(t, ask, lines)
-	for _, c := range conns {
-		c.Close()
-	}
-	return memory{
-		(after.Raw - before.Raw) / clients,
-		(after.Resident - before.Resident) / clients,
-		(after.Heap - before.Heap) / clients,
-		(after.Stack - before.Stack) / clients,
-	}
+	f(&idleProcess{mustAddrPort(t, lines.Text()), strings.HasSuffix(server, "-tls"), cmd.Process.Pid, ask, lines})
 }
 
 func connectIdle(t testing.TB, at netip.AddrPort, n int, secure bool) []net.Conn {
