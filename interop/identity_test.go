@@ -88,7 +88,7 @@ func TestWebTokenExpires(t *testing.T) {
 	s := startServer(t, takingTokens(t))
 	alice, bob := openPage(t, s, jsSIP, "alice"), openPage(t, s, sipJS, "bob")
 	bob.register(t)
-	alice.account.Password, alice.account.Token = "", tokenOf(t, "alice", 2*time.Second)
+	alice.account.Password, alice.account.Token = "", tokenOf(t, "alice", 4*time.Second)
 	alice.register(t)
 	if e := alice.box.await(t, "disconnected", 0); e.Status != 1008 {
 		t.Errorf("closed with %d", e.Status)

@@ -187,10 +187,10 @@ func TestTokenExpiresOnFlow(t *testing.T) {
 	bearer := func(user string, lasts time.Duration) string {
 		return "Authorization: Bearer " + tokenOf(t, user, lasts, nil) + "\r\n"
 	}
-	at, _ := dialPage(t, l.ws, "alice", "?token="+tokenOf(t, "alice", time.Second, nil), nil)
+	at, _ := dialPage(t, l.ws, "alice", "?token="+tokenOf(t, "alice", 3*time.Second, nil), nil)
 	by, _ := dialPage(t, l.ws, "bob", "", nil)
-	kept, _ := dialPage(t, l.ws, "carol", "?token="+tokenOf(t, "carol", time.Second, nil), nil)
-	if at.tryRegister("alice", "") != 200 || by.tryRegister("bob", bearer("bob", time.Second)) != 200 ||
+	kept, _ := dialPage(t, l.ws, "carol", "?token="+tokenOf(t, "carol", 3*time.Second, nil), nil)
+	if at.tryRegister("alice", "") != 200 || by.tryRegister("bob", bearer("bob", 3*time.Second)) != 200 ||
 		kept.tryRegister("carol", "") != 200 || kept.tryRegister("carol", bearer("carol", time.Minute)) != 200 {
 		t.Fatal("not registered")
 	}
