@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"errors"
-	"time"
 
 	"github.com/sipway/sipway/sip"
 	"github.com/sipway/sipway/sip/transaction"
@@ -21,10 +20,10 @@ type branch struct {
 	lost      bool // it ended for want of a flow, not by a response
 	passed    bool // it did not answer in time: the next group is tried
 	cancelled bool
-	reason    string      // of the CANCEL
-	breadth   int         // its part of the Max-Breadth
-	timerC    *time.Timer // INVITE only
-	ended     bool        // its late 2xx was given a BYE
+	reason    string            // of the CANCEL
+	breadth   int               // its part of the Max-Breadth
+	timerC    transaction.Place // INVITE only
+	ended     bool              // its late 2xx was given a BYE
 }
 
 // cancel notes that the branch is to be cancelled, and reports whether it has a client that
@@ -75,12 +74,20 @@ func (b *branch) build(flow sip.Flow, sole bool) *sip.Message {
 	}
 	sole = sole && len(c.branches) == 1 && len(b.target.next) == 0
 	breadth := b.breadth
-	r := c.request // the context lets go of it with its last branch
-	c.mu.Unlock()
+	r := c.request
 	if flow.Transport == sip.UDP && r.msg.Size() > largestDatagram/2 {
 		sole = false // it may grow too large, and is made anew then
 	}
+	if sole && !r.shared {
+		c.request.msg = nil // it is the branch's now
+	}
+	c.building++
+	c.mu.Unlock()
 	m, err := c.proxy.forwarded(&r, flow, &b.target, breadth, sole)
+	c.mu.Lock()
+	c.building--
+	c.letGo()
+	c.mu.Unlock()
 	if err != nil {
 		b.fail(err.(*replyError).status)
 		return nil
@@ -174,8 +181,8 @@ func (b *branch) ring() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b.rang = true
-	if b.timerC != nil && !b.done {
-		b.timerC.Reset(c.proxy.TimerC)
+	if c.method == sip.INVITE && !b.done {
+		c.proxy.timersC.Join(&b.timerC, b)
 	}
 }
 
@@ -187,21 +194,17 @@ func (b *branch) startTimer() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if b.stopTimer(); !b.done {
-		b.timerC = time.AfterFunc(c.proxy.TimerC, b.expire)
+	if !b.done {
+		c.proxy.timersC.Join(&b.timerC, b)
 	}
 }
 
 // stopTimer ends Timer C. The caller holds context.mu.
-func (b *branch) stopTimer() {
-	if b.timerC != nil {
-		b.timerC.Stop()
-	}
-}
+func (b *branch) stopTimer() { b.context.proxy.timersC.Leave(&b.timerC) }
 
-// expire is RFC 3261 §16.8: Timer C fired. A branch that rang is cancelled, another one
+// Expire is RFC 3261 §16.8: Timer C fired. A branch that rang is cancelled, another one
 // counts as answered with 408.
-func (b *branch) expire() {
+func (b *branch) Expire() {
 	c := b.context
 	c.mu.Lock()
 	client, rang, done := b.client, b.rang, b.done

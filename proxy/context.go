@@ -22,8 +22,10 @@ type responseContext struct {
 	callID string // for the log
 
 	// request is worked on by one goroutine at a time until forward, read by the branches
-	// from then on, and let go with the last of them.
-	request request
+	// from then on, and let go with the last of them. received is the message that it began
+	// with, the transaction's.
+	request  request
+	received *sip.Message
 
 	// home says that the Request-URI is one of ours, so that targets may be added (RFC 3261
 	// §16.5). What is set beside it is so before forward.
@@ -47,6 +49,7 @@ type responseContext struct {
 	room     [1]*branch
 	open     int            // branches without a final response
 	holds    int            // those who may yet add targets
+	building int            // branches that make their own message of the request
 	finals   []*sip.Message // final responses above 2xx that were not forwarded
 	answered bool           // a final response went upstream
 	closed   bool           // no further branch is to be made
@@ -178,13 +181,30 @@ func (c *responseContext) end() {
 		return
 	}
 	c.ended = true
-	c.request = request{}
+	c.letGo()
 	c.set = targetSet{}
 	c.finals = nil
 	if c.noAnswer != nil {
 		c.noAnswer.Stop()
 	}
 	c.proxy.contextEnded(c)
+}
+
+// letGo releases the request of a context that has ended, once no branch is reading it. The
+// caller holds mu.
+func (c *responseContext) letGo() {
+	if !c.ended || c.building > 0 || c.received == nil {
+		return
+	}
+	own := c.request.msg
+	if c.request.shared {
+		own = nil
+	}
+	c.tx.Release(c.received)
+	c.request, c.received = request{}, nil
+	if own != nil {
+		own.Release()
+	}
 }
 
 // provisional forwards a response below 200, whichever branch it is of, until a final one

@@ -15,6 +15,12 @@ func (p *Proxy) forwarded(r *request, to sip.Flow, t *target, breadth int, sole 
 	if r.shared || !sole {
 		m = m.Clone()
 	}
+	recorded := recordRoutes(m.Method())
+	room := viaRoom + len(t.path)
+	if recorded {
+		room += routeRoom
+	}
+	m.Grow(room)
 	p.assert(r, m, to, t.hop.client != nil || t.hop.owner.aor != "")
 	m.SetRequestURI(t.uri) // step 2
 	hops, ok := m.MaxForwards()
@@ -28,8 +34,9 @@ func (p *Proxy) forwarded(r *request, to sip.Flow, t *target, breadth int, sole 
 	if t.path != "" {
 		m.Prepend(sip.HRoute, t.path)
 	}
-	if recordRoutes(m.Method()) {
-		m.Prepend(sip.HRecordRoute, p.recordRoute(r, to, &t.hop, secureWay(m))) // step 4
+	if recorded {
+		var value [routeRoom]byte
+		m.PrependBytes(sip.HRecordRoute, p.appendRecordRoute(value[:0], r, to, &t.hop, secureWay(m))) // step 4
 	}
 	if err := strictRoute(m); err != nil { // step 6
 		return nil, err
@@ -40,6 +47,12 @@ func (p *Proxy) forwarded(r *request, to sip.Flow, t *target, breadth int, sole 
 	}
 	return m, nil
 }
+
+// What forwarding usually adds to a request: a Via and a Max-Forwards; and a Record-Route.
+const (
+	viaRoom   = 160
+	routeRoom = 320
+)
 
 // recordRoutes reports whether a request may create a dialog, or is of a method that is
 // not known not to (RFC 3261 §16.6 step 4). The rest would carry the line for nothing.
@@ -68,14 +81,13 @@ func hasScheme(uri, scheme string) bool {
 	return len(uri) >= len(scheme) && equalFold(uri[:len(scheme)], scheme)
 }
 
-// recordRoute returns two values, one for either side of the dialog: each side reaches us
+// appendRecordRoute appends two values, one for either side of the dialog: each side reaches us
 // by its own transport, and the token behind the other's value names the flow to it. So
 // nothing need be rewritten in the response (RFC 3261 §16.7 step 8).
-func (p *Proxy) recordRoute(r *request, to sip.Flow, next *hop, secure bool) string {
-	b := make([]byte, 0, 320)
+func (p *Proxy) appendRecordRoute(b []byte, r *request, to sip.Flow, next *hop, secure bool) []byte {
 	b = p.appendRoute(b, route{to, next.owner}, secure)
 	b = append(b, ", "...)
-	return string(p.appendRoute(b, route{r.flow, r.owner}, secure))
+	return p.appendRoute(b, route{r.flow, r.owner}, secure)
 }
 
 func (p *Proxy) appendRoute(b []byte, rt route, secure bool) []byte {

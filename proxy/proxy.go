@@ -151,6 +151,7 @@ type Proxy struct {
 	tokens   tokenCoder
 	loopSeed maphash.Seed
 	numbers  map[string]bool // of emergency services
+	timersC  *transaction.Lane
 	merges   merges
 	parked   atomic.Int64 // waits for users whose flow broke
 	cameBack atomic.Int64 // of those, how many ended with the user, and how many without
@@ -193,6 +194,7 @@ func New(cfg Config, services Services) *Proxy {
 		domains:  make(map[string]bool, len(cfg.Domains)),
 		tokens:   newTokenCoder(cfg.Key, strings.ToLower(cfg.Domains[0])),
 		loopSeed: maphash.MakeSeed(),
+		timersC:  transaction.NewLane(cfg.TimerC),
 		numbers:  make(map[string]bool, len(cfg.Emergency)),
 	}
 	for _, n := range cfg.Emergency {
@@ -215,6 +217,7 @@ func (p *Proxy) Request(tx *transaction.Server) {
 	c := &responseContext{proxy: p, tx: tx, method: methodOf(m), callID: strings.Clone(m.CallID())}
 	r := &c.request
 	r.flow, r.msg, r.shared = tx.Flow(), m, true
+	c.received = m
 	r.loop = p.loopHash(r.msg) // of what was received, before anything is popped
 	if c.method == sip.INVITE {
 		tx.Handle(c) // a CANCEL may come while we look around

@@ -6,9 +6,16 @@ import (
 )
 
 // An edit writes the new line behind those in m.edit and puts it into the index; the line
-// it replaces is forgotten. editRoom is what a forwarded request needs: a Via, two
-// Record-Routes and a Max-Forwards.
+// it replaces is forgotten. editRoom is made for the first one where nobody has said by Grow
+// what there is to come.
 const editRoom = 512
+
+// Grow makes room for edits of about n bytes in all.
+func (m *Message) Grow(n int) {
+	if cap(m.edit)-len(m.edit) < n {
+		m.edit = slices.Grow(m.edit, n)
+	}
+}
 
 // add writes a line into m.edit and returns its entry.
 func (m *Message) add(id HeaderID, name, value string) line {
@@ -19,7 +26,7 @@ func (m *Message) add(id HeaderID, name, value string) line {
 
 func (m *Message) begin(id HeaderID, name string) line {
 	if len(m.edit) == cap(m.edit) { // the first edit, or the first one of a clone
-		m.edit = slices.Grow(m.edit, editRoom)
+		m.Grow(editRoom)
 	}
 	l := line{start: uint32(len(m.edit)), id: id, flags: edited}
 	m.edit = append(append(m.edit, name...), ": "...)
@@ -56,12 +63,15 @@ func (m *Message) insert(at int, l line) {
 
 // Prepend puts a new line before the first of its kind, or behind the Vias where there is
 // none: the place of a Record-Route, a Route or a Path that comes first.
-func (m *Message) Prepend(id HeaderID, value string) {
+func (m *Message) Prepend(id HeaderID, value string) { m.PrependBytes(id, bytesView(value)) }
+
+// PrependBytes is [Message.Prepend] of a value that is the caller's again when it returns.
+func (m *Message) PrependBytes(id HeaderID, value []byte) {
 	at := m.find(id)
 	if at < 0 {
 		at = m.behindVias()
 	}
-	m.insert(at, m.add(id, id.String(), value))
+	m.insert(at, m.add(id, id.String(), view(value)))
 	m.refresh(id)
 }
 
@@ -239,10 +249,9 @@ func (m *Message) SetReceived(src netip.AddrPort) {
 	at := m.find(HVia)
 	old := &m.lines[at]
 	_, others, more := nextElement(m.value(old))
-	fresh := *v
-	fresh.Params = v.Params.Without("received", "rport")
+	m.Grow(int(old.end-old.start) + receivedRoom)
 	l := m.begin(HVia, m.name(old))
-	m.edit = fresh.appendReceived(m.edit, src, addr)
+	m.edit = v.appendReceived(m.edit, src, addr)
 	if more {
 		m.edit = append(append(m.edit, ", "...), trimSpace(others)...)
 	}
@@ -250,12 +259,13 @@ func (m *Message) SetReceived(src netip.AddrPort) {
 	m.refresh(HVia)
 }
 
+// receivedRoom is what SetReceived writes at most, with an IPv6 address, besides the line.
+const receivedRoom = len("SIP/2.0/;received=;rport=65535") + 40
+
 func (v *Via) appendReceived(b []byte, src netip.AddrPort, addr netip.Addr) []byte {
-	withPort := v.RPort >= 0
-	v.RPort = -1
-	b = v.append(b)
+	b = v.Params.appendWithout(v.appendSender(b), "received", "rport")
 	b = addr.AppendTo(append(b, ";received="...))
-	if withPort {
+	if v.RPort >= 0 {
 		b = appendUint(append(b, ";rport="...), uint64(src.Port()))
 	}
 	return b

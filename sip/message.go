@@ -32,6 +32,7 @@ type Message struct {
 	toTag    string
 	callID   string
 	cseq     CSeq
+	released bool  // by its owner, under the race detector
 	length   int64 // the Content-Length, -1 where there is none
 	body     string
 }
@@ -40,12 +41,16 @@ type Message struct {
 var messages = sync.Pool{New: func() any { return new(Message) }}
 
 // Release says that nobody uses m any more, so that its memory can be another message's.
-// Strings taken from it and clones stay what they are. It need not be called, and must be
-// called by none but the owner of a message that nobody else has kept.
+// Strings taken from it, clones and responses made of it stay what they are. It need not be
+// called, and must be called but once, by the owner of a message that nobody else has kept.
+//
+// Whoever is given a message is its owner, unless it is said to be read only; a server
+// transaction's request has two owners, the transaction and its user. Under the race detector
+// no memory is used again: a second Release then panics, as does writing or cloning what was
+// released.
 func (m *Message) Release() {
 	m.edit = nil // a clone may share it
-	m.reset("")
-	messages.Put(m)
+	m.retire()
 }
 
 // inlineLines is the number of header lines that a message holds without a further

@@ -40,8 +40,9 @@ func (p Params) All() iter.Seq2[string, string] {
 }
 
 // Without returns the parameters but for those with one of the names.
-func (p Params) Without(names ...string) Params {
-	var b []byte
+func (p Params) Without(names ...string) Params { return Params(p.appendWithout(nil, names...)) }
+
+func (p Params) appendWithout(b []byte, names ...string) []byte {
 	for n, v := range p.All() {
 		if containsFold(names, n) {
 			continue
@@ -51,7 +52,7 @@ func (p Params) Without(names ...string) Params {
 			b = append(append(b, '='), v...)
 		}
 	}
-	return Params(b)
+	return b
 }
 
 func containsFold(names []string, name string) bool {

@@ -54,6 +54,9 @@ func (m *Message) AppendTo(b []byte) []byte {
 
 // Clone returns a message with the same bytes and an index and edits of its own.
 func (m *Message) Clone() *Message {
+	if m.released {
+		panic("sip: clone of a message that was released")
+	}
 	c := messages.Get().(*Message)
 	*c = *m
 	// Without room behind them, the edits that both now see are never written over.

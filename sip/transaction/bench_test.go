@@ -77,7 +77,7 @@ func BenchmarkRetransmission(b *testing.B) {
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		l.Receive(udp, reqs[i%pool])
+		l.Receive(udp, reqs[i%pool].Clone())
 		i++
 	}
 }
@@ -102,7 +102,7 @@ func BenchmarkInvite(b *testing.B) {
 			s.request = func(tx *Server) {
 				server = tx
 				var err error
-				if client, err = l.Request(f, out[i%pool], h); err != nil {
+				if client, err = l.Request(f, out[i%pool].Clone(), h); err != nil {
 					b.Fatal(err)
 				}
 			}

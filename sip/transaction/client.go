@@ -11,7 +11,7 @@ import (
 type ClientHandler interface {
 	// Response gets every provisional response, the final one, and of an INVITE every
 	// further 2xx that arrives within 64*T1 (RFC 6026 §7.2): retransmissions and those of
-	// other branches of a fork. A provisional response never follows a final one.
+	// other branches of a fork. A provisional response never follows a final one. It owns m.
 	Response(tx *Client, m *sip.Message)
 
 	// Error gets ErrTimeout or, wrapped, ErrTransport, at most once. No response follows,
@@ -91,7 +91,7 @@ func (c *Client) start(m *sip.Message) error {
 	c.mu.Lock()
 	c.starting = true
 	do := c.machine.start()
-	c.timers.sync(&c.layer.clock, c)
+	c.timers.sync(&c.layer.clock, (*clientTimers)(c))
 	c.mu.Unlock()
 
 	b := do.send
@@ -106,7 +106,7 @@ func (c *Client) start(m *sip.Message) error {
 	defer c.mu.Unlock()
 	if err != nil {
 		c.failed(err)
-		c.timers.sync(&c.layer.clock, c)
+		c.timers.sync(&c.layer.clock, (*clientTimers)(c))
 	}
 	c.starting = false
 	return c.failure
@@ -115,11 +115,20 @@ func (c *Client) start(m *sip.Message) error {
 // receive takes a response that matched.
 func (c *Client) receive(m *sip.Message) {
 	c.mu.Lock()
-	c.finish(c.machine.response(m))
+	do := c.machine.response(m)
+	told := do.tell.m == m
+	c.finish(do)
+	if !told {
+		m.Release()
+	}
 }
 
-// expire is called by the alarm.
-func (c *Client) expire() {
+// clientTimers is a Client as its alarm and its lane see it.
+type clientTimers Client
+
+// Expire is called by alarm and lane.
+func (t *clientTimers) Expire() {
+	c := (*Client)(t)
 	c.mu.Lock()
 	switch c.timers.due(c.layer.clock.now()) {
 	case lifetimeSlot:
@@ -150,8 +159,8 @@ func (c *Client) failed(cause error) action {
 
 // finish unlocks the transaction and does what the event left to be done.
 func (c *Client) finish(do action) {
-	c.timers.sync(&c.layer.clock, c)
-	teller := do.tell.some() && c.events.put(do.tell)
+	c.timers.sync(&c.layer.clock, (*clientTimers)(c))
+	teller := do.tell.some() && c.events.begin(do.tell)
 	var cancel *sip.Message
 	if do.cancel {
 		cancel = newCancel(c.request, c.reason)
@@ -169,36 +178,45 @@ func (c *Client) finish(do action) {
 		_, _ = c.layer.Request(c.flow, cancel, nil)
 	}
 	if teller {
-		c.tell()
+		c.tell(do.tell)
 	}
 }
 
-// tell tells the handler of every event there is.
-func (c *Client) tell() {
-	for {
-		c.mu.Lock()
-		e, ok := c.events.take()
-		h := c.handler
-		if !ok && c.state == completed && c.method != sip.INVITE {
-			c.handler = nil // it hears no more, and need not be held until Timer K
-		}
-		c.mu.Unlock()
-		switch {
-		case !ok:
-			return
+// tell tells the handler of e and of every event that comes meanwhile.
+func (c *Client) tell(e event) {
+	for ok := true; ok; {
+		switch h := c.handler; { // which nobody but the teller changes
+		case h == nil && e.m != nil:
+			e.m.Release()
 		case h == nil:
 		case e.err != nil:
 			h.Error(c, e.err)
 		default:
 			h.Response(c, e.m)
 		}
+		c.mu.Lock()
+		e, ok = c.events.take()
+		if !ok && c.state == completed && c.method != sip.INVITE {
+			c.handler = nil // it hears no more, and need not be held until Timer K
+		}
+		c.mu.Unlock()
 	}
 }
 
 // end takes the transaction out of the tables; the machine is in Terminated.
 func (c *Client) end() {
-	c.last, c.ack, c.request = nil, nil, nil
+	c.last, c.ack = nil, nil
+	c.forget()
 	c.layer.removeClient(c)
+}
+
+// forget lets go of an INVITE's request. While that is being sent it is left to the collector.
+func (c *Client) forget() {
+	m := c.request
+	c.request = nil
+	if m != nil && !c.starting {
+		m.Release()
+	}
 }
 
 func (c *Client) link() *link[*Client] { return &c.chain }

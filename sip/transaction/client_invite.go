@@ -19,14 +19,16 @@ func (c *inviteClient) enter(s state) {
 		c.last = nil
 		c.arm(0, 0)
 	case completed: // Timer D
-		c.last, c.request = nil, nil // what answers a repetition is the ACK
+		c.last = nil // what answers a repetition is the ACK
+		(*Client)(c).forget()
 		if c.reliable() {
 			c.enter(terminated)
 			return
 		}
 		c.arm(0, p.timerD)
 	case accepted: // Timer M, over reliable transports too
-		c.last, c.request = nil, nil
+		c.last = nil
+		(*Client)(c).forget()
 		c.arm(0, p.timeout)
 	case terminated:
 		c.arm(0, 0)

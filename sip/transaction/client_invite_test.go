@@ -15,7 +15,7 @@ var clientEvents = []string{
 func reachClient(method sip.Method, f sip.Flow) func(*rig, state) subject {
 	return func(r *rig, s state) subject {
 		req := newRequest(r.t, method, f, "z9hG4bKc")
-		c, err := r.Layer.Request(f, req, clientRecorder{r})
+		c, err := r.Layer.Request(f, req.Clone(), clientRecorder{r})
 		if err != nil {
 			r.t.Fatal(err)
 		}
@@ -92,7 +92,7 @@ func TestInviteClient(t *testing.T) {
 func (r *rig) call(f sip.Flow) (*Client, *sip.Message) {
 	r.t.Helper()
 	req := newRequest(r.t, sip.INVITE, f, "z9hG4bKcall")
-	c, err := r.Layer.Request(f, req, clientRecorder{r})
+	c, err := r.Layer.Request(f, req.Clone(), clientRecorder{r})
 	if err != nil {
 		r.t.Fatal(err)
 	}

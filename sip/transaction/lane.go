@@ -5,56 +5,76 @@ import (
 	"time"
 )
 
-// lane is a queue of transactions that wait for the same time, 64*T1: Timers B, F, H, J, L
-// and M, which over UDP and for every call hold by far most of those that live. As all wait
-// equally long they stand in the order of their ends, so that joining, leaving and expiring
-// cost no more than a few pointers, and one runtime timer serves them all.
-type lane struct {
-	wait time.Duration
+// Lane is a queue of those who wait for the same time: Timers B, F, H, J, L and M, which over
+// UDP and for every call hold by far most of the transactions that live, or a proxy's Timers
+// C. As all wait equally long they stand in the order of their ends, so that joining, leaving
+// and expiring cost no more than a few pointers, and one runtime timer serves them all.
+// It is safe for concurrent use.
+type Lane struct {
+	wait  time.Duration
+	epoch time.Time
 
 	mu         sync.Mutex
-	head, tail *place
+	head, tail *Place
 	timer      *time.Timer
 	running    bool // the timer is set, for the head or for one that was before it
 }
 
-// place is a transaction's place in a lane, guarded by the lane's mutex.
-type place struct {
-	owner      expirer // nil where it is in no lane
-	at         time.Duration
-	prev, next *place
+// Place is a place in a [Lane], which guards it. The zero value is in none.
+type Place struct {
+	owner      Expirer       // nil where it is in no lane
+	at         time.Duration // since the lane's epoch
+	prev, next *Place
 }
 
-// join puts p at the end of the lane.
-func (l *lane) join(c *clock, p *place, owner expirer) {
+// Expirer is told that its time in a lane has come, without a lock held. It may have left by
+// then: whether it still waits it must know itself.
+type Expirer interface{ Expire() }
+
+// NewLane returns a lane for those who wait for d.
+func NewLane(d time.Duration) *Lane {
+	l := new(Lane)
+	l.init(d)
+	return l
+}
+
+func (l *Lane) init(d time.Duration) { l.wait, l.epoch = d, time.Now() }
+
+func (l *Lane) now() time.Duration { return time.Since(l.epoch) }
+
+// Join puts p at the end of the lane, also where it is in it already.
+func (l *Lane) Join(p *Place, owner Expirer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	*p = place{owner: owner, at: c.now() + l.wait, prev: l.tail}
+	if p.owner != nil {
+		l.take(p)
+	}
+	*p = Place{owner: owner, at: l.now() + l.wait, prev: l.tail}
 	if l.tail != nil {
 		l.tail.next = p
 	} else {
 		l.head = p
 	}
 	l.tail = p
-	l.run(c, 0)
+	l.run(0)
 }
 
 // run sets the timer for the head, unless it is set already, and for no sooner than least.
-func (l *lane) run(c *clock, least time.Duration) {
+func (l *Lane) run(least time.Duration) {
 	if l.running || l.head == nil {
 		return
 	}
 	l.running = true
-	wait := max(l.head.at-c.now(), least)
+	wait := max(l.head.at-l.now(), least)
 	if l.timer == nil {
-		l.timer = time.AfterFunc(wait, func() { l.expire(c) })
+		l.timer = time.AfterFunc(wait, l.expire)
 		return
 	}
 	l.timer.Reset(wait)
 }
 
-// leave takes p out, if it is still there. The timer is left to find that out.
-func (l *lane) leave(p *place) {
+// Leave takes p out, if it is still there. The timer is left to find that out.
+func (l *Lane) Leave(p *Place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p.owner != nil {
@@ -62,7 +82,7 @@ func (l *lane) leave(p *place) {
 	}
 }
 
-func (l *lane) take(p *place) {
+func (l *Lane) take(p *Place) {
 	if p.prev != nil {
 		p.prev.next = p.next
 	} else {
@@ -73,7 +93,7 @@ func (l *lane) take(p *place) {
 	} else {
 		l.tail = p.prev
 	}
-	*p = place{}
+	*p = Place{}
 }
 
 // slack is how much later than its time may come what ends soon after another: so the timer
@@ -81,26 +101,26 @@ func (l *lane) take(p *place) {
 const slack = 20 * time.Millisecond
 
 // expire tells those whose time has come.
-func (l *lane) expire(c *clock) {
+func (l *Lane) expire() {
 	for {
-		owner := l.due(c)
+		owner := l.due()
 		if owner == nil {
 			return
 		}
-		owner.expire()
+		owner.Expire()
 	}
 }
 
 // due takes the head out if its time has come. Otherwise the timer is set anew.
-func (l *lane) due(c *clock) expirer {
+func (l *Lane) due() Expirer {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p := l.head; p != nil && p.at <= c.now() {
+	if p := l.head; p != nil && p.at <= l.now() {
 		owner := p.owner
 		l.take(p)
 		return owner
 	}
 	l.running = false
-	l.run(c, slack)
+	l.run(slack)
 	return nil
 }

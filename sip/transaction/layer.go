@@ -5,7 +5,6 @@ import (
 	"context"
 	"hash/maphash"
 	"sync/atomic"
-	"time"
 
 	"github.com/sipway/sipway/sip"
 )
@@ -30,7 +29,7 @@ type User interface {
 	Request(tx *Server)
 
 	// Ack gets an ACK that ends no transaction: that of a 2xx (RFC 3261 §13.2.2.4), or a
-	// stray one.
+	// stray one. It owns ack.
 	Ack(f sip.Flow, ack *sip.Message)
 }
 
@@ -39,7 +38,7 @@ type User interface {
 type Answerer interface {
 	// Answer returns the response to a request that belongs to no transaction, made by
 	// Layer.NewResponse, or nil if User.Request is to get the request. It is called as the
-	// methods of User are.
+	// methods of User are, and keeps neither message.
 	Answer(f sip.Flow, m *sip.Message) *sip.Message
 }
 
@@ -110,12 +109,12 @@ func New(cfg Config, sender Sender, user User) *Layer {
 		priority:  cfg.Priority,
 		elsewhere: cfg.Elsewhere,
 
-		clock:   clock{epoch: time.Now(), lane: lane{wait: periods.timeout}},
 		hash:    hasher{maphash.MakeSeed()},
 		servers: newTable[*Server](),
 		clients: newTable[*Client](),
 		flows:   newFlowTable(),
 	}
+	l.clock.start(&periods)
 	l.answers = newAnswers(periods.timeout, &l.clock, &l.live[servers])
 	if a, ok := user.(Answerer); ok {
 		l.answer = a.Answer
@@ -123,8 +122,8 @@ func New(cfg Config, sender Sender, user User) *Layer {
 	return l
 }
 
-// Receive takes a message that was read from f. The layer keeps it; it must not be modified
-// any more. A request must carry received and rport as [sip.Message.SetReceived] sets them.
+// Receive takes a message that was read from f. It is the layer's from then on, which may
+// release it at once. A request must carry received and rport as [sip.Message.SetReceived] sets them.
 func (l *Layer) Receive(f sip.Flow, m *sip.Message) {
 	switch {
 	case m.Via() == nil:
@@ -153,7 +152,9 @@ func (l *Layer) Closed(f sip.Flow, err error) {
 
 // Request sends m on f in a client transaction of its own and tells h, which may be nil, of
 // its responses. m is any request but an ACK, its topmost Via has a branch that no other
-// request of this element has, and it must not be modified any more.
+// request of this element has. An INVITE is the layer's from then on, which releases it when
+// no CANCEL and no ACK can be made of it any more, unless there is an error; any other request
+// is the caller's again.
 //
 // The error is ErrBranch, or ErrTransport, wrapped, where the message could not be sent or
 // the flow closed meanwhile; h is then not called. Otherwise h may be called before Request
@@ -191,6 +192,7 @@ func (l *Layer) receiveResponse(m *sip.Message) {
 	c := l.clients.find(l.hash.client(branch, method), func(c *Client) bool { return c.matches(branch, method) })
 	if c == nil {
 		l.strays.Add(1)
+		m.Release()
 		return
 	}
 	c.receive(m)
@@ -199,7 +201,9 @@ func (l *Layer) receiveResponse(m *sip.Message) {
 func (l *Layer) receiveAck(f sip.Flow, m *sip.Message) {
 	if s := l.findInvite(f, m); s == nil || s.receiveAck() {
 		l.user.Ack(f, m)
+		return
 	}
+	m.Release()
 }
 
 func (l *Layer) receiveRequest(f sip.Flow, m *sip.Message) {
@@ -211,12 +215,15 @@ func (l *Layer) receiveRequest(f sip.Flow, m *sip.Message) {
 	case l.answeredBefore(&r):
 	case m.Method() == sip.CANCEL:
 		l.receiveCancel(r)
+		return
 	case l.answerStateless(f, m):
 	case l.full(m):
 		l.refuse(f, m)
 	default:
 		l.open(r)
+		return
 	}
+	m.Release() // nobody was given it
 }
 
 // open gives a request that is a new one to the user, unless another copy of it has come at

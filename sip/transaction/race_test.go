@@ -41,7 +41,7 @@ func TestRaceResponseCancel(t *testing.T) {
 	bubble(t, Config{}, func(r *rig) {
 		for i := range rounds {
 			req := newRequest(t, sip.INVITE, ws, fmt.Sprintf("z9hG4bK%d", i))
-			c, err := r.Layer.Request(ws, req, clientRecorder{r})
+			c, err := r.Layer.Request(ws, req.Clone(), clientRecorder{r})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,7 +72,7 @@ func TestRaceFinalCancel(t *testing.T) {
 	bubble(t, Config{}, func(r *rig) {
 		for i := range rounds {
 			req := newRequest(t, sip.INVITE, ws, fmt.Sprintf("z9hG4bK%d", i))
-			c, err := r.Layer.Request(ws, req, clientRecorder{r})
+			c, err := r.Layer.Request(ws, req.Clone(), clientRecorder{r})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -180,7 +180,7 @@ func TestHandlerIsNotConcurrent(t *testing.T) {
 	bubble(t, Config{}, func(r *rig) {
 		req := newRequest(t, sip.INVITE, udp, "z9hG4bKc")
 		h := &exclusive{t: t}
-		if _, err := r.Layer.Request(udp, req, h); err != nil {
+		if _, err := r.Layer.Request(udp, req.Clone(), h); err != nil {
 			t.Fatal(err)
 		}
 		var events []func()

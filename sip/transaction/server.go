@@ -31,12 +31,13 @@ type Server struct {
 	transaction
 	chain   link[*Server]
 	id      identity
-	request atomic.Pointer[sip.Message] // nil once it has its final response
+	request atomic.Pointer[sip.Message] // nil once it has its final response; set under mu
 	reply   sip.Flow                    // where responses go
 	arrived time.Duration               // on the layer's clock
 	machine serverMachine
 
 	handler   ServerHandler
+	released  bool   // the user reads the request no more
 	cancelled bool   // a CANCEL has been passed on
 	erred     bool   // an error has been passed on
 	sparing   bool   // its final response is not repeated unasked,
@@ -82,6 +83,27 @@ func newServer(l *Layer, f sip.Flow, m *sip.Message) *Server {
 // for so long.
 func (s *Server) Request() *sip.Message { return s.request.Load() }
 
+// Release says that the user will read m no more, the request as he was given it, and that he
+// has kept nothing but strings, clones and responses made of it. When the final response has
+// been sent, too, its memory is another message's. It need not be called, and must be called
+// but once.
+func (s *Server) Release(m *sip.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.request.Load() != nil {
+		s.released = true
+		return
+	}
+	s.free(m)
+}
+
+// free releases the request, unless it goes on to be matched by.
+func (s *Server) free(m *sip.Message) {
+	if s.id.legacy != m {
+		m.Release()
+	}
+}
+
 // Flow returns the flow that the request arrived on.
 func (s *Server) Flow() sip.Flow { return s.flow }
 
@@ -115,6 +137,8 @@ func (s *Server) Sparing(on bool) {
 // the standard phrase. The To tag is the same for every response to this request and for
 // the one to its CANCEL (RFC 3261 §9.2).
 func (s *Server) NewResponse(status int, reason string) *sip.Message {
+	s.mu.Lock() // lest the request be released meanwhile
+	defer s.mu.Unlock()
 	req := s.request.Load()
 	if req == nil { // answered, so that Respond will send nothing
 		req = sip.NewRequest(s.id.method, "")
@@ -124,15 +148,25 @@ func (s *Server) NewResponse(status int, reason string) *sip.Message {
 
 // Reply is Respond with a response of NewResponse, at less cost.
 func (s *Server) Reply(status int, reason string) error {
-	req := s.request.Load()
-	if req == nil {
+	b, tag := s.replyBytes(status, reason)
+	if b == nil {
 		return ErrAnswered
 	}
-	tag := req.ToTag()
-	if tag == "" {
+	return s.respond(status, b, tag)
+}
+
+// replyBytes makes the response of Reply and its To tag, nil where there was a final one.
+func (s *Server) replyBytes(status int, reason string) (b []byte, tag string) {
+	s.mu.Lock() // lest the request be released meanwhile
+	defer s.mu.Unlock()
+	req := s.request.Load()
+	if req == nil {
+		return nil, ""
+	}
+	if tag = req.ToTag(); tag == "" {
 		tag = s.layer.tag(req)
 	}
-	return s.respond(status, sip.ResponseBytes(req, status, reason, tag), tag)
+	return sip.ResponseBytes(req, status, reason, tag), tag
 }
 
 // Respond sends a response. Its bytes are taken at once; m is the caller's again.
@@ -171,9 +205,11 @@ func (s *Server) respond(status int, b []byte, toTag string) error {
 		return err
 	}
 	if status >= 200 {
-		s.request.Store(nil)
 		if s.id.legacy != nil {
 			s.ackTag = strings.Clone(toTag)
+		}
+		if m := s.request.Swap(nil); m != nil && s.released {
+			s.free(m)
 		}
 	}
 	return s.finish(do)
@@ -214,8 +250,12 @@ func (s *Server) receiveCancel(m *sip.Message) {
 	s.settle(do)
 }
 
-// expire is called by the alarm.
-func (s *Server) expire() {
+// serverTimers is a Server as its alarm and its lane see it.
+type serverTimers Server
+
+// Expire is called by alarm and lane.
+func (t *serverTimers) Expire() {
+	s := (*Server)(t)
 	s.mu.Lock()
 	switch s.timers.due(s.layer.clock.now()) {
 	case lifetimeSlot:
@@ -246,7 +286,7 @@ func (s *Server) settle(do action) {
 // finish unlocks the transaction and does what the event left to be done. The error is that
 // of sending and matches ErrTransport.
 func (s *Server) finish(do action) error {
-	s.timers.sync(&s.layer.clock, s)
+	s.timers.sync(&s.layer.clock, (*serverTimers)(s))
 	if do.tell.err != nil {
 		if s.erred {
 			do.tell = event{}

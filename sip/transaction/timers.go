@@ -7,7 +7,8 @@ import (
 
 // timers are the two slots that every machine does with: retransmit for Timers A, E and G
 // and for a 100 that is due later, lifetime for B, D, F, H, I, J, K, L and M. A lane serves
-// a lifetime of 64*T1; all else is served by one alarm that is set to the earlier of both.
+// a lifetime of 64*T1, another one that of T4; all else is served by one alarm that is set to
+// the earlier of both.
 // Guarded by the transaction's mutex.
 type timers struct {
 	// retransmit and lifetime are instants of the layer's clock, 0 where the slot is
@@ -16,11 +17,11 @@ type timers struct {
 	// interval is what retransmit was last armed with.
 	interval time.Duration
 
-	// long says that lifetime is 64*T1 from when it was armed, which a lane takes care of;
-	// place is there once it does. fresh says that it was armed since.
-	long, fresh bool
-	waits       bool // place is in the lane, or was until it expired
-	place       place
+	// lane takes care of lifetime; noLane: the alarm does. place is in the lane in, or was
+	// until it expired. fresh says that lifetime was armed since.
+	lane, in laneID
+	fresh    bool
+	place    Place
 
 	alarm *alarm
 	set   time.Duration // the instant the alarm is set to, 0 for none
@@ -54,17 +55,19 @@ func (t *timers) due(now time.Duration) slot {
 }
 
 // sync brings lane and alarm into line with the slots.
-func (t *timers) sync(c *clock, owner expirer) {
-	next := t.lifetime
-	long := t.long && next != 0
-	if t.waits && (t.fresh || !long) {
-		c.lane.leave(&t.place)
-		t.waits = false
+func (t *timers) sync(c *clock, owner Expirer) {
+	next, lane := t.lifetime, t.lane
+	if next == 0 {
+		lane = noLane
 	}
-	if long {
-		if !t.waits {
-			c.lane.join(c, &t.place, owner)
-			t.waits = true
+	if t.in != noLane && (t.fresh || lane == noLane) {
+		c.lanes[t.in].Leave(&t.place)
+		t.in = noLane
+	}
+	if lane != noLane {
+		if t.in == noLane {
+			c.lanes[lane].Join(&t.place, owner)
+			t.in = lane
 		}
 		next = 0
 	}
@@ -87,9 +90,6 @@ func (t *timers) sync(c *clock, owner expirer) {
 	}
 }
 
-// expirer is a transaction as its alarm sees it.
-type expirer interface{ expire() }
-
 // alarm is a runtime timer on loan to a transaction. A timer that was stopped stays in the
 // runtime's heap for a while; as it points to the alarm alone, it doesn't keep the memory of
 // a transaction that has ended.
@@ -97,7 +97,7 @@ type alarm struct {
 	timer *time.Timer
 
 	mu    sync.Mutex
-	owner expirer
+	owner Expirer
 }
 
 func (a *alarm) fire() {
@@ -105,11 +105,11 @@ func (a *alarm) fire() {
 	owner := a.owner
 	a.mu.Unlock()
 	if owner != nil {
-		owner.expire()
+		owner.Expire()
 	}
 }
 
-func (a *alarm) assign(owner expirer) {
+func (a *alarm) assign(owner Expirer) {
 	a.mu.Lock()
 	a.owner = owner
 	a.mu.Unlock()
@@ -119,13 +119,39 @@ func (a *alarm) assign(owner expirer) {
 // that an instant takes 8 bytes and is never 0 where a timer was armed.
 type clock struct {
 	epoch  time.Time
-	lane   lane
+	lanes  [laneCount]Lane
 	alarms sync.Pool
+}
+
+// laneID names a lane of a clock.
+type laneID uint8
+
+const (
+	noLane   laneID = iota
+	longLane        // 64*T1: Timers B, F, H, J, L and M
+	t4Lane          // T4: Timers I and K
+	laneCount
+)
+
+func (c *clock) start(p *periods) {
+	c.epoch = time.Now()
+	c.lanes[longLane].init(p.timeout)
+	c.lanes[t4Lane].init(p.timerK)
+}
+
+// laneFor returns the lane of those who wait for that time, if there is one.
+func (c *clock) laneFor(d time.Duration) laneID {
+	for id := longLane; id < laneCount; id++ {
+		if d == c.lanes[id].wait {
+			return id
+		}
+	}
+	return noLane
 }
 
 func (c *clock) now() time.Duration { return time.Since(c.epoch) }
 
-func (c *clock) take(owner expirer) *alarm {
+func (c *clock) take(owner Expirer) *alarm {
 	a, ok := c.alarms.Get().(*alarm)
 	if !ok {
 		a = new(alarm)

@@ -73,6 +73,17 @@ func (q *events) put(e event) bool {
 	return teller
 }
 
+// begin is put for whoever always has somebody to tell: the teller begins with e itself, which
+// then never was in the queue.
+func (q *events) begin(e event) (teller bool) {
+	if q.telling {
+		q.queue = append(q.queue, e)
+		return false
+	}
+	q.telling = true
+	return true
+}
+
 // take returns the next event. Without one the caller is no longer the teller.
 func (q *events) take() (e event, ok bool) {
 	if len(q.queue) == 0 {
@@ -90,7 +101,7 @@ func (t *transaction) reliable() bool { return t.flow.Transport.Reliable() }
 func (t *transaction) arm(retransmit, lifetime time.Duration) {
 	t.timers.interval = retransmit
 	t.timers.retransmit, t.timers.lifetime = 0, 0
-	t.timers.long, t.timers.fresh = lifetime == t.layer.periods.timeout, true
+	t.timers.lane, t.timers.fresh = t.layer.clock.laneFor(lifetime), true
 	if retransmit == 0 && lifetime == 0 {
 		return
 	}
