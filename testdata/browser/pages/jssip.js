@@ -65,6 +65,8 @@ window.phone = {
       uri: `sip:${account.user}@${account.domain}`,
       password: account.password,
       authorization_jwt: account.token ? `Bearer ${account.token}` : undefined,
+      // A test of tokens waits for the next connection, and need not wait for long.
+      connection_recovery_max_interval: account.token ? 2 : 30,
     });
     ua.on("registered", ({ response }) => report("registered", { status: response.status_code }));
     ua.on("disconnected", ({ code }) => report("disconnected", { status: code ?? 0 }));
