@@ -62,7 +62,7 @@ const window = 10 * time.Minute
 // forgiven is how long after a ban the next one is a first one.
 const forgiven = 24 * time.Hour
 
-// Room in the tables: 12 MB if all of it is used.
+// Room in the tables: 13 MB if all of it is used.
 const (
 	sourceRoom = 1 << 16
 	flowRoom   = 1 << 16
