@@ -43,14 +43,17 @@ func keepPrivate(r *request) error {
 	if wishes.has("critical") && !r.inDialog {
 		from, err := sip.ParseURI(r.msg.From().URI)
 		anonymous := err == nil && isAnonymous(&from)
-		var beyond []string
+		var beyond privacy
 		for _, value := range wishes {
-			switch {
-			case value == "critical", value == "id", value == "user" && anonymous:
-			case value == "header", value == "session", value == "user", value == "history":
-				beyond = append(beyond, value)
+			switch value {
+			case "critical", "id":
+				continue
+			case "header", "session", "user", "history":
 			default:
-				beyond = append(beyond, "unknown") // nobody's words stand in our reason
+				value = "unknown" // nobody's words stand in our reason
+			}
+			if !beyond.has(value) && !(value == "user" && anonymous) {
+				beyond = append(beyond, value)
 			}
 		}
 		if beyond != nil {

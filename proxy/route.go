@@ -7,6 +7,10 @@ import (
 	"github.com/sipway/sipway/sip"
 )
 
+// maxOwnRoutes bounds the Routes of ours that are taken off, each of which has the rest
+// written anew. A dialog has two of them for each time that its requests pass here.
+const maxOwnRoutes = 20
+
 // preprocess is RFC 3261 §16.4, and with strictRoute what RFC 3261 §16.12 sums up. It takes
 // our own Routes off; what the last of them says becomes r.next.
 func (p *Proxy) preprocess(r *request) error {
@@ -29,7 +33,9 @@ func (p *Proxy) preprocess(r *request) error {
 		if !own {
 			break
 		}
-		r.popped++
+		if r.popped++; r.popped > maxOwnRoutes {
+			return refuse(400, "Too Many Routes")
+		}
 		if flow.Transport == 0 {
 			continue
 		}
