@@ -23,7 +23,7 @@ type branch struct {
 	reason    string            // of the CANCEL
 	breadth   int               // its part of the Max-Breadth
 	timerC    transaction.Place // INVITE only
-	ended     bool              // its late 2xx was given a BYE
+	ended     []uint64          // To tags, hashed, of late 2xx that were given a BYE
 }
 
 // cancel notes that the branch is to be cancelled, and reports whether it has a client that
@@ -132,7 +132,8 @@ func (b *branch) send(flow sip.Flow, a *attempt) {
 	}
 	c.mu.Lock()
 	b.client = client
-	late := b.cancelled && !b.done // the CANCEL came before there was a client to take it
+	// The CANCEL came before there was a client to take it, or another server's answer did.
+	late := b.cancelled || b.done
 	reason := b.reason
 	c.mu.Unlock()
 	if late {

@@ -113,6 +113,9 @@ func (c *responseContext) add(targets ...target) (added int) {
 		return 0
 	}
 	for i := range targets {
+		if len(c.branches)+len(c.set.waiting) >= maxBranches {
+			break
+		}
 		if c.known(&targets[i]) {
 			continue
 		}
@@ -228,7 +231,7 @@ func (c *responseContext) success(b *branch, client *transaction.Client, m *sip.
 	if !c.answered {
 		c.winner, c.winnerTag = b, c.proxy.tagHash(m)
 	}
-	late := c.isLate(b, m)
+	late := c.isLate(b, m) || c.orphaned(m)
 	c.answered, c.closed = true, true
 	c.closeBranch(b)
 	var losers []*transaction.Client

@@ -43,14 +43,27 @@ func (c *responseContext) isLate(b *branch, m *sip.Message) bool {
 		(c.winner != b || c.winnerTag != c.proxy.tagHash(m)) && c.terminates()
 }
 
+// orphaned reports whether a 2xx comes to an INVITE whose caller has been given another final
+// response: his transaction takes none after it, so the one who answered would be connected to
+// nobody. The caller holds mu.
+func (c *responseContext) orphaned(m *sip.Message) bool {
+	return c.answered && c.winner == nil && m.Method() == sip.INVITE
+}
+
 func (p *Proxy) tagHash(m *sip.Message) uint64 { return maphash.String(p.loopSeed, m.ToTag()) }
 
-// terminate sends the ACK of a late 2xx, and once the BYE, over the flow that its INVITE
+// maxEnded bounds the dialogs of one branch that are ended, which forks behind it make.
+const maxEnded = 16
+
+// terminate sends the ACK of a late 2xx, and once for each dialog the BYE, over the flow that its INVITE
 // took.
 func (c *responseContext) terminate(b *branch, flow sip.Flow, ok *sip.Message) {
 	c.mu.Lock()
-	first := !b.ended
-	b.ended = true
+	tag := c.proxy.tagHash(ok)
+	first := !slices.Contains(b.ended, tag) && len(b.ended) < maxEnded
+	if first {
+		b.ended = append(b.ended, tag)
+	}
 	c.mu.Unlock()
 	p := c.proxy
 	p.Logger.Info("second answer ended", "call-id", c.callID, "flow", flow)

@@ -39,6 +39,14 @@ type redirection struct {
 	open  int // look-ups that are awaited, and one for reading the contacts
 }
 
+// maxRedirected bounds the contacts of one redirection that are followed, maxBranches the targets
+// that a request goes to if they were not all there at the beginning: who redirects to himself
+// by ever new names would have us send to them without an end.
+const (
+	maxRedirected = 20
+	maxBranches   = 100
+)
+
 // recurse is the recursion of RFC 3261 §16.7 step 4. The branch stays open until the targets
 // are known, so that nothing is decided without them. What was followed is taken out of the
 // response; without any contact left it does not count.
@@ -48,8 +56,10 @@ func (c *responseContext) recurse(b *branch, m *sip.Message) {
 		return
 	}
 	r := &redirection{context: c, branch: b, m: m, open: 1}
+	tries := 0
 	for value := range m.Values(sip.HContact) {
-		if r.follow(value) {
+		if tries < maxRedirected && r.follow(value) {
+			tries++
 			r.some = true
 		} else {
 			r.rest = append(r.rest, value)
