@@ -21,9 +21,10 @@ import (
 	"github.com/sipway/sipway/store/postgres/pgtest"
 )
 
-// closeBound is how long a binding may outlive its connection on a machine that has much else
-// to do. BenchmarkClose says what it is.
-const closeBound = time.Second
+// closeBound is how long a binding may outlive its connection on a machine that has very much
+// else to do, so that it says no more than that it ends by the close and not by the ping.
+// BenchmarkClose says how long it takes.
+const closeBound = 5 * time.Second
 
 // A registration ends when its connection does: within milliseconds, and no other's.
 func TestClose(t *testing.T) {
