@@ -64,13 +64,15 @@ func (p *Proxy) mayRelayAck(r *request) bool {
 func (p *Proxy) forwardAck(r *request, to sip.Flow) {
 	s := overTCP(sip.Server{Addr: to.Remote})
 	if p.tooLarge(r.msg, to) && directly(r.msg.RequestURI(), to) && p.Locator.Usable(s) {
-		go func() { // it has an answer to a late offer in it (RFC 3261 §13.2.1)
-			if tcp, err := p.dialLarge(s); err == nil {
-				to = tcp
-			}
-			p.sendAck(r, to)
-		}()
+		go p.sendLargeAck(r, to, s) // it has an answer to a late offer in it (RFC 3261 §13.2.1)
 		return
+	}
+	p.sendAck(r, to)
+}
+
+func (p *Proxy) sendLargeAck(r *request, to sip.Flow, s sip.Server) {
+	if tcp, err := p.dialLarge(s); err == nil {
+		to = tcp
 	}
 	p.sendAck(r, to)
 }

@@ -7,11 +7,11 @@ import (
 	"github.com/sipway/sipway/sip"
 )
 
-// authorize decides whether the request may pass (RFC 3261 §16.3 step 6) and calls then if
+// authorize decides whether the request may pass (RFC 3261 §16.3 step 6) and goes on if
 // so. Nobody but an authenticated user of ours speaks for one (the identity of From is
 // checked as RFC 3325 §5 asks), and nobody but one has us send to a foreign domain: there
 // is no open relay.
-func (p *Proxy) authorize(c *responseContext, then func()) {
+func (p *Proxy) authorize(c *responseContext) {
 	r := &c.request
 	// A request within a dialog is not challenged: its route was given to the two sides of
 	// that dialog only, and clients have no answer to a challenge there (RFC 3261 §22.1
@@ -19,7 +19,7 @@ func (p *Proxy) authorize(c *responseContext, then func()) {
 	// other side. Where the route names no such flow, the request goes wherever its URI says,
 	// which was never ours to vouch for.
 	if r.inDialog && r.next != nil || p.Auth.Trusted(r.flow) {
-		then()
+		p.authorized(c)
 		return
 	}
 	claim, err := p.claimOf(r)
@@ -30,14 +30,14 @@ func (p *Proxy) authorize(c *responseContext, then func()) {
 	owner, known := p.Auth.Owner(r.flow)
 	switch {
 	case claim.aor != "":
-		p.authenticate(c, claim, then)
+		p.authenticate(c, claim)
 	case claim.anonymous && (known || r.routed() || !p.ours(&r.uri)):
-		p.authenticate(c, claim, then) // whoever of ours it is
+		p.authenticate(c, claim) // whoever of ours it is
 	case known:
 		c.reject(refuse(403, "From Is Not "+owner))
 	case p.ours(&r.uri) && !r.routed():
 		r.stranger = true
-		then()
+		p.authorized(c)
 	default:
 		c.reject(refuse(403, "Relaying Denied"))
 	}
@@ -45,23 +45,26 @@ func (p *Proxy) authorize(c *responseContext, then func()) {
 
 // authenticate makes sure that a request is from the user who it says it is from, or, where it
 // says nothing, from one of our users.
-func (p *Proxy) authenticate(c *responseContext, claim claim, then func()) {
+func (p *Proxy) authenticate(c *responseContext, claim claim) {
 	r := &c.request
-	pass := func(aor string) {
-		r.aor, r.display = aor, claim.display
-		then()
-	}
 	aor, realm := claim.aor, strings.ToLower(p.Domains[0])
 	if aor == "" {
 		aor, _ = p.Auth.User(r.flow)
 	}
 	if aor != "" {
 		if p.Auth.Bound(r.flow, aor) {
-			pass(aor)
+			r.aor, r.display = aor, claim.display
+			p.authorized(c)
 			return
 		}
 		_, realm = splitAOR(aor)
 	}
+	p.prove(c, aor, claim.display, realm)
+}
+
+// prove has the sender show that he is that user, or where aor is "" some user of the realm.
+func (p *Proxy) prove(c *responseContext, aor, display, realm string) {
+	r := &c.request
 	p.Auth.Authenticate(r.flow, r.msg, realm, true, func(d auth.Decision) {
 		switch {
 		case !d.OK():
@@ -73,7 +76,8 @@ func (p *Proxy) authenticate(c *responseContext, claim claim, then func()) {
 			c.reject(refuse(403, "From Is Not the Authenticated User"))
 		default:
 			dropCredentials(r, realm)
-			pass(d.AOR())
+			r.aor, r.display = d.AOR(), display
+			p.authorized(c)
 		}
 	})
 }
@@ -83,6 +87,14 @@ func (p *Proxy) authenticate(c *responseContext, claim claim, then func()) {
 func splitAOR(aor string) (user, domain string) {
 	at := strings.LastIndexByte(aor, '@')
 	return aor[:max(at, 0)], aor[at+1:]
+}
+
+// authorized goes on with a request that may pass.
+func (p *Proxy) authorized(c *responseContext) {
+	if c.method == sip.INVITE && !c.request.stranger {
+		c.tx.Sparing(false)
+	}
+	p.findTargets(c)
 }
 
 // mayCallOut reports whether a request that was let pass could have been addressed to a

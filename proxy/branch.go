@@ -11,7 +11,7 @@ import (
 type branch struct {
 	context *responseContext
 	target  target
-	leg     int // its number among the call's legs, from 1; set before its first response
+	leg     int32 // its number among the call's legs, from 1; set before its first response
 
 	// Guarded by context.mu.
 	client    *transaction.Client
@@ -21,7 +21,7 @@ type branch struct {
 	passed    bool // it did not answer in time: the next group is tried
 	cancelled bool
 	reason    string            // of the CANCEL
-	breadth   int               // its part of the Max-Breadth
+	breadth   int32             // its part of the Max-Breadth
 	timerC    transaction.Place // INVITE only
 	ended     []uint64          // To tags, hashed, of late 2xx that were given a BYE
 }
@@ -73,7 +73,7 @@ func (b *branch) build(flow sip.Flow, sole bool) *sip.Message {
 		return nil
 	}
 	sole = sole && len(c.branches) == 1 && len(b.target.next) == 0
-	breadth := b.breadth
+	breadth := int(b.breadth)
 	r := c.request
 	if flow.Transport == sip.UDP && r.msg.Size() > largestDatagram/2 {
 		sole = false // it may grow too large, and is made anew then
@@ -152,7 +152,7 @@ func (b *branch) Response(client *transaction.Client, m *sip.Message) {
 		b.aimless(client, m)
 	case m.Status() > 299:
 		b.flowFailed(m)
-		c.recorded().Leg(b.leg-1, m.Status(), false)
+		c.recorded().Leg(int(b.leg)-1, m.Status(), false)
 		c.failure(b, m)
 		return
 	case m.Status() > 199:
@@ -255,6 +255,6 @@ func (b *branch) lose(status int) {
 // fail has the branch end with a response of our own.
 func (b *branch) fail(status int) {
 	c := b.context
-	c.recorded().Leg(b.leg-1, status, true)
+	c.recorded().Leg(int(b.leg)-1, status, true)
 	c.failed(b, c.tx.NewResponse(status, ""))
 }

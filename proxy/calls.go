@@ -54,9 +54,9 @@ func (b *branch) recordSent(flow sip.Flow) {
 		to.UserAgent = hop.client.UserAgent
 	}
 	if b.leg == 0 {
-		b.leg = call.Sent(b.target.uri, to) + 1
+		b.leg = int32(call.Sent(b.target.uri, to)) + 1
 	} else {
-		call.Moved(b.leg-1, flow)
+		call.Moved(int(b.leg)-1, flow)
 	}
 }
 

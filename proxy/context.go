@@ -36,7 +36,7 @@ type responseContext struct {
 	preferences preferences
 	event       string // package of a SUBSCRIBE
 	timer       sessionTimer
-	parking     parking
+	parking     *parking // nil where nobody is waited for
 	merge       mergeKey // in the proxy's index until the last branch has ended
 	counted     bool     // among the proxy's calls until then
 	tallied     atomic.Bool
@@ -47,9 +47,9 @@ type responseContext struct {
 	branches []*branch // those started, in that order
 	first    branch    // room for the usual one
 	room     [1]*branch
-	open     int            // branches without a final response
-	holds    int            // those who may yet add targets
-	building int            // branches that make their own message of the request
+	open     int32          // branches without a final response
+	holds    int32          // those who may yet add targets
+	building int32          // branches that make their own message of the request
 	finals   []*sip.Message // final responses above 2xx that were not forwarded
 	answered bool           // a final response went upstream
 	closed   bool           // no further branch is to be made
@@ -217,7 +217,7 @@ func (c *responseContext) provisional(b *branch, m *sip.Message) {
 	answered, call := c.answered, c.call
 	c.mu.Unlock()
 	if !answered {
-		call.Response(b.leg-1, m)
+		call.Response(int(b.leg)-1, m)
 		c.respond(m)
 	}
 }
@@ -242,11 +242,11 @@ func (c *responseContext) success(b *branch, client *transaction.Client, m *sip.
 	c.mu.Unlock()
 	switch {
 	case late:
-		call.Leg(b.leg-1, m.Status(), false)
+		call.Leg(int(b.leg)-1, m.Status(), false)
 		c.terminate(b, client.Flow(), m)
 	case pass:
 		c.timeAnswer(m)
-		call.Response(b.leg-1, m)
+		call.Response(int(b.leg)-1, m)
 		c.respond(m)
 	}
 	cancelAll(losers, reasonElsewhere)

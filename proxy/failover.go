@@ -74,7 +74,7 @@ const (
 )
 
 func newFailover(b *branch) *failover {
-	return &failover{branch: b, next: b.context.proxy.Locator.Locate(&b.target.hop.uri), seeking: true}
+	return &failover{branch: b, next: b.context.proxy.Locator.Locate(b.target.hop.uri), seeking: true}
 }
 
 // seek finds the next server that can be connected to and sends to it. One goroutine at a

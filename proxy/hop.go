@@ -13,7 +13,7 @@ import (
 // for (RFC 3261 §16.6 step 7), or a flow that has gone.
 type hop struct {
 	flow sip.Flow // Transport is 0 where uri is to be located
-	uri  sip.URI
+	uri  *sip.URI
 	gone bool
 
 	// registered says that a client of ours is behind it: when it can't be reached, the
@@ -24,6 +24,9 @@ type hop struct {
 	client *store.Binding
 	owner  owner
 }
+
+// locate has the hop's flow found by a URI.
+func (h *hop) locate(u sip.URI) { h.uri = &u }
 
 // Locator finds the servers that a URI leads to, and knows which of them failed lately.
 type Locator interface {

@@ -20,7 +20,7 @@ const maxParked = 1 << 14
 // parking is what a response context knows of the user whom it may wait for. It is set
 // before forward.
 type parking struct {
-	aor   string    // "" where nobody is waited for
+	aor   string
 	begun time.Time // when the request came
 }
 
@@ -31,7 +31,7 @@ func (c *responseContext) park(aor string, targets []target) bool {
 	if c.proxy.Park <= 0 || c.method != sip.INVITE && c.method != sip.MESSAGE {
 		return false
 	}
-	c.parking = parking{aor, time.Now()}
+	c.parking = &parking{aor, time.Now()}
 	if !c.proxy.Locations.Lost(aor) || !c.hold() {
 		return false
 	}
@@ -44,7 +44,7 @@ func (c *responseContext) park(aor string, targets []target) bool {
 // The time counts from when the client was last known to be there: it rang until now, or
 // else the request came.
 func (c *responseContext) parkBranch(b *branch) {
-	if c.parking.aor == "" || !b.target.hop.registered || b.target.hop.flow.ID == 0 {
+	if c.parking == nil || !b.target.hop.registered || b.target.hop.flow.ID == 0 {
 		return
 	}
 	wait := c.proxy.Park

@@ -214,7 +214,10 @@ func (p *Proxy) OwnDomain(host string) bool {
 // Request processes a request that opened a server transaction, any but ACK and CANCEL.
 func (p *Proxy) Request(tx *transaction.Server) {
 	m := tx.Request()
-	c := &responseContext{proxy: p, tx: tx, method: methodOf(m), callID: strings.Clone(m.CallID())}
+	c := &responseContext{proxy: p, tx: tx, method: m.Method(), callID: m.CallID()}
+	if c.method == sip.INVITE { // whose context lives on, and is not to hold the message's bytes
+		c.method, c.callID = sip.INVITE, strings.Clone(c.callID)
+	}
 	r := &c.request
 	r.flow, r.msg, r.shared = tx.Flow(), m, true
 	c.received = m
@@ -235,21 +238,7 @@ func (p *Proxy) Request(tx *transaction.Server) {
 		c.answerOptions()
 		return
 	}
-	p.authorize(c, func() {
-		if c.method == sip.INVITE && !c.request.stranger {
-			tx.Sparing(false)
-		}
-		p.findTargets(c)
-	})
-}
-
-// methodOf is the request's method; that of an INVITE, whose context lives on, is no part of
-// the message.
-func methodOf(m *sip.Message) sip.Method {
-	if m.Method() == sip.INVITE {
-		return sip.INVITE
-	}
-	return m.Method()
+	p.authorize(c)
 }
 
 // examine validates a request and takes off the Routes that lead to us.

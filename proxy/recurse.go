@@ -97,7 +97,7 @@ func (r *redirection) follow(value string) bool {
 		})
 	case p.Recurse == RecurseAny && !p.ours(&u) && !unreachable(u.Host) && p.mayCallOut(&c.request):
 		r.mu.Lock()
-		r.found = append(r.found, target{uri: requestURI(a.URI, &u), hop: hop{uri: u}, rank: rank})
+		r.found = append(r.found, target{uri: requestURI(a.URI, &u), hop: hop{uri: &u}, rank: rank})
 		r.mu.Unlock()
 	default:
 		return false

@@ -25,11 +25,15 @@ func (p *Proxy) preprocess(r *request) error {
 
 	var last sip.Flow
 	var first, token string
-	for {
-		flow, user, own, err := p.popOwnRoute(r)
-		if err != nil {
-			return err
+	for a, err := range r.msg.Addresses(sip.HRoute) {
+		u := sip.URI{}
+		if err == nil {
+			u, err = sip.ParseURI(a.URI)
 		}
+		if err != nil {
+			return refuse(400, "Bad Route")
+		}
+		flow, own := p.ownRoute(&u)
 		if !own {
 			break
 		}
@@ -40,9 +44,12 @@ func (p *Proxy) preprocess(r *request) error {
 			continue
 		}
 		if first == "" {
-			first = user
+			first = u.User
 		}
-		last, token = flow, user
+		last, token = flow, u.User
+	}
+	if r.popped > 0 {
+		r.editable().PopValues(sip.HRoute, r.popped)
 	}
 	if last.Transport == 0 {
 		return nil
@@ -75,25 +82,6 @@ func (p *Proxy) ownRoute(u *sip.URI) (sip.Flow, bool) {
 	}
 	// A token is known by its signature, whatever name or address stands beside it.
 	return p.tokens.decode(u.User)
-}
-
-// popOwnRoute removes the first Route if it is ours, and returns its flow and token.
-func (p *Proxy) popOwnRoute(r *request) (flow sip.Flow, token string, own bool, err error) {
-	for a, err := range r.msg.Addresses(sip.HRoute) {
-		if err != nil {
-			return flow, "", false, refuse(400, "Bad Route")
-		}
-		u, err := sip.ParseURI(a.URI)
-		if err != nil {
-			return flow, "", false, refuse(400, "Bad Route")
-		}
-		if flow, own = p.ownRoute(&u); own {
-			token = u.User
-			r.editable().PopValue(sip.HRoute)
-		}
-		break
-	}
-	return flow, token, own, nil
 }
 
 // undoStrictRouting is for a request from a strict router, which put our Record-Route into

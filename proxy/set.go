@@ -122,7 +122,7 @@ func (c *responseContext) due() (due []*branch) {
 	if due = c.branches[from:]; len(due) == 0 {
 		return nil
 	}
-	c.open += len(due)
+	c.open += int32(len(due))
 	c.breadth.divide(due, c.watchAnswer() || c.holds > 0)
 	return due
 }
@@ -166,15 +166,15 @@ func (c *responseContext) watchAnswer() bool {
 
 // breadth is the Max-Breadth of a response context (RFC 5393 §5.3).
 type breadth struct {
-	incoming int // Incoming Max-Breadth
-	used     int // Outgoing Max-Breadth, of the branches without a final response
+	incoming int32 // Incoming Max-Breadth
+	used     int32 // Outgoing Max-Breadth, of the branches without a final response
 }
 
 // maxBreadth is what a request without Max-Breadth gets, and the most that one is granted
 // (RFC 5393 §5.3.3).
 const maxBreadth = 60
 
-func (b *breadth) free() int { return b.incoming - b.used }
+func (b *breadth) free() int { return int(b.incoming - b.used) }
 
 // divide gives each of the branches its part of what is free. Where more branches may
 // follow while these are tried, as much is kept for them.
@@ -183,10 +183,11 @@ func (b *breadth) divide(due []*branch, more bool) {
 	if more {
 		free -= (free - len(due)) / 2
 	}
-	b.used += free
+	b.used += int32(free)
 	for i, br := range due {
-		br.breadth = free / (len(due) - i)
-		free -= br.breadth
+		part := free / (len(due) - i)
+		br.breadth = int32(part)
+		free -= part
 	}
 }
 
@@ -200,9 +201,9 @@ func (c *responseContext) allot(targets int) error {
 		if err != nil {
 			return refuse(400, "Bad Max-Breadth")
 		}
-		c.breadth.incoming = min(int(n), maxBreadth)
+		c.breadth.incoming = int32(min(n, maxBreadth))
 	}
-	if c.breadth.incoming == 0 || c.disposition.parallel && targets > c.breadth.incoming {
+	if c.breadth.incoming == 0 || c.disposition.parallel && targets > int(c.breadth.incoming) {
 		return refuse(440, "")
 	}
 	return nil

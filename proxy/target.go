@@ -65,7 +65,8 @@ func (p *Proxy) follow(c *responseContext) {
 	case !p.ours(&r.uri) && !r.uri.IsSIP():
 		c.reject(refuse(404, "")) // of the services nobody is named who stands for them
 	case !p.ours(&r.uri):
-		c.forward([]target{{uri: r.msg.RequestURI(), hop: hop{uri: r.uri}}})
+		uri := r.uri
+		c.forward([]target{{uri: r.msg.RequestURI(), hop: hop{uri: &uri}}})
 	case r.uri.User == "" && r.uri.IsSIP():
 		c.reject(notAllowed()) // to us, and no user of ours
 	default:
@@ -99,7 +100,7 @@ func nextRoute(c *responseContext) {
 			c.reject(refuse(400, "Bad Route"))
 			return
 		}
-		c.forward([]target{{uri: r.msg.RequestURI(), hop: hop{uri: u}}})
+		c.forward([]target{{uri: r.msg.RequestURI(), hop: hop{uri: &u}}})
 		return
 	}
 }
@@ -214,9 +215,9 @@ func (p *Proxy) bindingTarget(b *store.Binding) (t target, ok bool) {
 		if b.Flow.Transport.WebSocket() || b.Path != "" || unreachable(contact.Host) {
 			return t, false
 		}
-		t.hop.uri = contact
+		t.hop.locate(contact)
 	case b.Path == "" && !contactIsUDP(&contact):
-		t.hop.uri = contact
+		t.hop.locate(contact)
 	default:
 		t.hop.flow = b.Flow
 		if b.Path == "" {

@@ -90,6 +90,7 @@ func (q *request) authenticated(d auth.Decision) {
 	if !d.OK() {
 		q.logRejected(&d)
 		q.sent(auth.Reject(q.tx, d))
+		q.tx.Release(q.msg)
 		return
 	}
 	q.decision, q.direct = d, q.firstHop()
@@ -153,8 +154,10 @@ func (q *request) waitForStore() {
 	q.commit(ctx)
 }
 
-// commit is the end of steps 6 and 7: all of the update is made durable or nothing of it.
+// commit is the end of steps 6 and 7: all of the update is made durable or nothing of it. The
+// REGISTER is answered then.
 func (q *request) commit(ctx context.Context) {
+	defer q.tx.Release(q.msg)
 	if err := q.checkUser(ctx); err != nil {
 		q.failed(err)
 		return

@@ -103,8 +103,10 @@ func (q *request) failed(err error) {
 // ok is step 8: a 200 with all current bindings.
 func (q *request) ok(bindings []store.Binding) {
 	m := q.tx.NewResponse(200, "")
+	contacts := q.contacts(bindings)
+	m.Grow(len(contacts) + len(q.serviceRoute) + okRoom)
 	if len(bindings) > 0 {
-		m.Append(sip.HContact, q.contacts(bindings))
+		m.AppendBytes(sip.HContact, contacts)
 	}
 	for path := range q.msg.Lines(sip.HPath) {
 		m.Append(sip.HPath, path) // RFC 3327 §5.3
@@ -122,10 +124,13 @@ func (q *request) ok(bindings []store.Binding) {
 	m.Release()
 }
 
+// okRoom is what a 200 usually says besides the contacts: Supported, Require, a Date, a nonce.
+const okRoom = 320
+
 // contacts writes the bindings as values of one Contact line. Each has its URI and
 // parameters byte for byte, by which a client knows its own, and the time it has left,
 // without which SIP.js registers again at once and for ever.
-func (q *request) contacts(bindings []store.Binding) string {
+func (q *request) contacts(bindings []store.Binding) []byte {
 	gruus := q.gruus != nil && q.supports("gruu")
 	const around, more = len("<>;expires=4294967295, "), 320
 	size := 0
@@ -148,7 +153,7 @@ func (q *request) contacts(bindings []store.Binding) string {
 			list = q.appendGRUUs(list, b, bindings)
 		}
 	}
-	return string(list)
+	return list
 }
 
 // remaining is the time, in seconds, that a client is told its binding has left: less than

@@ -85,12 +85,15 @@ func (m *Message) behindVias() int {
 }
 
 // Append puts a new line behind the last of its kind, or at the end of the head.
-func (m *Message) Append(id HeaderID, value string) {
+func (m *Message) Append(id HeaderID, value string) { m.AppendBytes(id, bytesView(value)) }
+
+// AppendBytes is [Message.Append] of a value that is the caller's again when it returns.
+func (m *Message) AppendBytes(id HeaderID, value []byte) {
 	at := len(m.lines)
 	if m.Has(id) {
 		at = m.behind(id)
 	}
-	m.insert(at, m.add(id, id.String(), value))
+	m.insert(at, m.add(id, id.String(), view(value)))
 	m.refresh(id)
 }
 
@@ -148,23 +151,30 @@ func (m *Message) RemoveNamed(name string) {
 
 // PopValue removes the first value of a list header field and returns it.
 func (m *Message) PopValue(id HeaderID) (value string, ok bool) {
-	for at := m.find(id); at >= 0; at = m.find(id) {
+	value = m.PopValues(id, 1)
+	return value, value != ""
+}
+
+// PopValues removes the first n values of a list header field and returns the last of them, ""
+// where there was none.
+func (m *Message) PopValues(id HeaderID, n int) (last string) {
+	for at := m.find(id); at >= 0 && n > 0; at = m.find(id) {
 		l := &m.lines[at]
 		rest, more := m.value(l), true
-		for more && value == "" { // an empty element is no value
-			value, rest, more = nextElement(rest)
+		for more && n > 0 {
+			var value string
+			if value, rest, more = nextElement(rest); value != "" { // an empty element is no value
+				last, n = value, n-1
+			}
 		}
 		if rest = trimSpace(rest); rest != "" {
 			*l = m.add(id, m.name(l), rest)
 		} else {
 			m.lines = slices.Delete(m.lines, at, at+1)
 		}
-		if value != "" {
-			break
-		}
 	}
 	m.refresh(id)
-	return value, value != ""
+	return last
 }
 
 // PushVia puts a Via before all others.

@@ -17,7 +17,8 @@ type Message struct {
 	lines  []line
 	inline [inlineLines]line
 	seen   uint64 // the bit of every HeaderID that the index has or once had
-	// startEnd is the length of the start line in src, 0 where it was edited or built.
+	// startEnd is the length of the start line in src, 0 where it was edited or built, and
+	// releasedEnd in a message that was released, under the race detector.
 	startEnd    uint32
 	status      int16
 	maxForwards int16 // -1 where there is none
@@ -32,7 +33,6 @@ type Message struct {
 	toTag    string
 	callID   string
 	cseq     CSeq
-	released bool  // by its owner, under the race detector
 	length   int64 // the Content-Length, -1 where there is none
 	body     string
 }
@@ -52,6 +52,9 @@ func (m *Message) Release() {
 	m.edit = nil // a clone may share it
 	m.retire()
 }
+
+// releasedEnd is less than any start line has, and beyond an empty source.
+const releasedEnd = 1
 
 // inlineLines is the number of header lines that a message holds without a further
 // allocation: a browser's INVITE has 13 to 15, a desk phone's rarely over 20, and a proxy

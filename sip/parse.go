@@ -81,7 +81,7 @@ type parser struct {
 func (m *Message) reset(src string) {
 	m.src, m.edit = src, m.edit[:0]
 	m.lines = m.inline[:0]
-	m.startEnd, m.seen, m.released = 0, 0, false
+	m.startEnd, m.seen = 0, 0
 	m.method, m.uri, m.status, m.reason = "", "", 0, ""
 	m.via = Via{RPort: -1}
 	m.from, m.to = Address{}, Address{}

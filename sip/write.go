@@ -54,7 +54,7 @@ func (m *Message) AppendTo(b []byte) []byte {
 
 // Clone returns a message with the same bytes and an index and edits of its own.
 func (m *Message) Clone() *Message {
-	if m.released {
+	if m.startEnd == releasedEnd {
 		panic("sip: clone of a message that was released")
 	}
 	c := messages.Get().(*Message)

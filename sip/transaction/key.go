@@ -85,9 +85,14 @@ type identity struct {
 	branch, host string
 	port         uint16
 	method       sip.Method
-	// legacy is the request itself where its branch does not identify it (RFC 3261
-	// §17.2.3, the rules for RFC 2543).
-	legacy *sip.Message
+	// legacy is more of the request where its branch does not identify it.
+	legacy *legacy
+}
+
+// legacy is what the rules for RFC 2543 match by (RFC 3261 §17.2.3).
+type legacy struct {
+	request *sip.Message
+	ackTag  string // the To tag of the final response, which the ACK has
 }
 
 func newIdentity(m *sip.Message) identity {
@@ -98,7 +103,7 @@ func newIdentity(m *sip.Message) identity {
 		id.branch, id.host = text[:len(v.Branch)], text[len(v.Branch):]
 	}
 	if !v.HasMagicCookie() {
-		id.legacy = m
+		id.legacy = &legacy{request: m}
 	}
 	return id
 }
@@ -129,13 +134,15 @@ func (s *Server) matches(r *request) bool {
 		r.method != id.method || !sameSource(r.flow, s.flow) {
 		return false
 	}
-	m := id.legacy
-	return m == nil ||
-		r.RequestURI() == m.RequestURI() &&
-			r.toTag == m.ToTag() &&
-			r.FromTag() == m.FromTag() &&
-			r.CallID() == m.CallID() &&
-			r.CSeq().Seq == m.CSeq().Seq
+	if id.legacy == nil {
+		return true
+	}
+	m := id.legacy.request
+	return r.RequestURI() == m.RequestURI() &&
+		r.toTag == m.ToTag() &&
+		r.FromTag() == m.FromTag() &&
+		r.CallID() == m.CallID() &&
+		r.CSeq().Seq == m.CSeq().Seq
 }
 
 func sameSource(f, g sip.Flow) bool {
@@ -171,7 +178,7 @@ func (l *Layer) findInvite(f sip.Flow, ack *sip.Message) *Server {
 func (s *Server) answeredWith(tag string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ackTag == tag
+	return s.id.legacy.ackTag == tag
 }
 
 // tag returns the To tag for the responses that this element itself gives to req. It is a

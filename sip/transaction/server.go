@@ -37,12 +37,11 @@ type Server struct {
 	machine serverMachine
 
 	handler   ServerHandler
-	released  bool   // the user reads the request no more
-	cancelled bool   // a CANCEL has been passed on
-	erred     bool   // an error has been passed on
-	sparing   bool   // its final response is not repeated unasked,
-	unheard   bool   // if it is the first one
-	ackTag    string // the To tag of the final response, which the ACK of an RFC 2543 client has
+	released  bool // the user reads the request no more
+	cancelled bool // a CANCEL has been passed on
+	erred     bool // an error has been passed on
+	sparing   bool // its final response is not repeated unasked,
+	unheard   bool // if it is the first one
 	redial    *redial
 }
 
@@ -99,7 +98,7 @@ func (s *Server) Release(m *sip.Message) {
 
 // free releases the request, unless it goes on to be matched by.
 func (s *Server) free(m *sip.Message) {
-	if s.id.legacy != m {
+	if s.id.legacy == nil {
 		m.Release()
 	}
 }
@@ -206,7 +205,7 @@ func (s *Server) respond(status int, b []byte, toTag string) error {
 	}
 	if status >= 200 {
 		if s.id.legacy != nil {
-			s.ackTag = strings.Clone(toTag)
+			s.id.legacy.ackTag = strings.Clone(toTag)
 		}
 		if m := s.request.Swap(nil); m != nil && s.released {
 			s.free(m)
