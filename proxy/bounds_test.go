@@ -3,7 +3,11 @@ package proxy
 import (
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/sipway/sipway/store"
 )
 
 // What a request of the largest size costs before anybody is asked who sent it grows with its
@@ -42,4 +46,33 @@ func TestCostOfLongLists(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A caller's list of values for a feature meets a contact's. Where both fill a message they
+// would be compared a billion times.
+func TestCostOfPreferences(t *testing.T) {
+	values := func(letter string) string { return strings.TrimSuffix(strings.Repeat(letter+",", 25000), ",") }
+	p := newRequest("MESSAGE", "sip:bob@example.test", "eve@evil.test", viaStranger, `Accept-Contact: *;+x="`+values("a")+`";require`)
+	run(t, func(w *world) {
+		w.bind("bob", "sip:1@b.invalid;transport=ws", bobWS)
+		w.rebind("bob@example.test", func(list []store.Binding) []store.Binding {
+			list[0].Params = `;+x="` + values("b") + `"`
+			return list
+		})
+		m := w.parsed(stranger, p)
+		began := cpuTime(t)
+		w.layer.Receive(stranger, m)
+		w.next(stranger, "SIP/2.0 480")
+		if took := cpuTime(t) - began; took > 500*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func cpuTime(t *testing.T) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano())
 }

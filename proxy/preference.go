@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,6 +31,14 @@ type filter struct {
 	low, top float64 // of a range of numbers
 }
 
+// Bounds of what is compared: each caller's predicate meets each contact's, and of a tag that
+// both have each value meets each. What goes beyond is not read.
+const (
+	maxPredicates = 32 // of one request
+	maxTags       = 32 // of one predicate
+	maxFilters    = 32 // of one tag
+)
+
 // readPreferences reads Accept-Contact and Reject-Contact.
 func readPreferences(m *sip.Message) (p preferences) {
 	for name, value := range m.Headers() {
@@ -41,6 +50,9 @@ func readPreferences(m *sip.Message) (p preferences) {
 			rest, ok := strings.CutPrefix(element, "*")
 			if !ok {
 				continue
+			}
+			if len(p.accept)+len(p.reject) == maxPredicates {
+				return p
 			}
 			pred := readPredicate(sip.Params(strings.TrimSpace(rest)))
 			if accept {
@@ -101,7 +113,7 @@ func readPredicate(params sip.Params) predicate {
 		if plus == baseTags[name] { // no feature parameter
 			continue
 		}
-		if _, twice := p.tags[plain]; !twice || !plus {
+		if _, twice := p.tags[plain]; (!twice || !plus) && len(p.tags) < maxTags {
 			p.tags[plain] = readFilters(strings.Trim(value, `"`))
 		}
 	}
@@ -117,7 +129,10 @@ func readFilters(value string) []filter {
 		return []filter{{token: value}}
 	}
 	var filters []filter
-	for _, v := range strings.Split(value, ",") {
+	for v := range strings.SplitSeq(value, ",") {
+		if len(filters) == maxFilters {
+			break
+		}
 		var f filter
 		if v, f.not = strings.CutPrefix(strings.TrimSpace(v), "!"); strings.HasPrefix(v, "#") {
 			f.low, f.top = readRange(v[1:])
@@ -169,6 +184,15 @@ func (f filter) meets(g filter) bool {
 	return f.low <= g.top && g.low <= f.top
 }
 
+func meet(wanted, have []filter) bool {
+	for _, f := range wanted {
+		if slices.ContainsFunc(have, f.meets) {
+			return true
+		}
+	}
+	return false
+}
+
 // matches reports whether a contact may be one that the predicate wants (RFC 3841 §7.2.4),
 // and for how many of its tags the contact says so itself.
 func (p *predicate) matches(contact *predicate) (ok bool, said int) {
@@ -178,13 +202,7 @@ func (p *predicate) matches(contact *predicate) (ok bool, said int) {
 			continue
 		}
 		said++
-		met := false
-		for _, f := range wanted {
-			for _, g := range have {
-				met = met || f.meets(g)
-			}
-		}
-		if !met {
+		if !meet(wanted, have) {
 			return false, said
 		}
 	}
