@@ -41,11 +41,11 @@ func TestSourceHasItsBurstAndItsRate(t *testing.T) {
 		if n := admitted(l, f, 200); n != 50 {
 			t.Errorf("%d requests at once were heard, want 50", n)
 		}
-		time.Sleep(3 * time.Second)
+		<-time.After(3 * time.Second)
 		if n := admitted(l, f, 200); n != 30 {
 			t.Errorf("%d requests were heard after 3 s, want 30", n)
 		}
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		if n := admitted(l, f, 200); n != 50 {
 			t.Errorf("%d requests were heard after an hour, want 50", n)
 		}
@@ -109,7 +109,7 @@ func TestUsersAreHeardWhereTheirSourceIsNot(t *testing.T) {
 		if l.Succeeded(udpFrom("198.51.100.7:5060"), "alice@example.test") {
 			t.Error("the user has another limit from elsewhere")
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		l.Ban(user.Remote.Addr(), time.Hour)
 		if !l.Admit(user, request) || l.Admit(other, request) {
 			t.Error("of a banned source, not just the user is heard")
@@ -147,16 +147,16 @@ func TestBansGrow(t *testing.T) {
 			if len(bans) != 1 || bans[0].Reason != Guesser || bans[0].Until.Sub(bans[0].Since).Round(time.Millisecond) != want*time.Second {
 				t.Fatalf("bans %+v, want one of %d s", bans, want)
 			}
-			time.Sleep(want*time.Second - 10*time.Millisecond)
+			<-time.After(want*time.Second - 10*time.Millisecond)
 			if l.Admit(f, request) {
 				t.Fatalf("heard before %d s were over", want)
 			}
-			time.Sleep(20 * time.Millisecond)
+			<-time.After(20 * time.Millisecond)
 			if n := fail(); n < 1 || n > 4 {
 				t.Fatalf("banned again after %d failures, want at most 4", n)
 			}
 		}
-		time.Sleep(25 * time.Hour)
+		<-time.After(25 * time.Hour)
 		if l.Bans(); fail() != 10 {
 			t.Error("a day did not forgive")
 		}
@@ -243,7 +243,7 @@ func TestGuessingLocksOutNobodyElse(t *testing.T) {
 		if l.Guessing(user, "alice@example.test") || l.Guessing(thief, "bob@example.test") {
 			t.Error("somebody else is taken for guessing")
 		}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		if l.Guessing(thief, "alice@example.test") {
 			t.Error("stopped for longer than the ban")
 		}
@@ -302,7 +302,7 @@ func TestBansAreLoggedAtABoundedRate(t *testing.T) {
 		for i := range 100 {
 			l.Ban(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), time.Minute)
 		}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		l.Ban(netip.AddrFrom4([4]byte{10, 0, 1, 0}), time.Minute)
 		if n := strings.Count(log.String(), "\n"); n != saysPerSecond+1 || !strings.Contains(log.String(), "unsaid=95") {
 			t.Errorf("%d lines:\n%s", n, log.String())

@@ -37,7 +37,7 @@ func TestHalfOpenConnectionsMakeRoom(t *testing.T) {
 		if !ok || evicted != nil {
 			t.Error("a connection that has shown what it is for takes room")
 		}
-		time.Sleep(halfOpenGrace)
+		<-time.After(halfOpenGrace)
 		fourth, evicted, ok := arrive(t, l, "198.51.100.4")
 		if !ok || evicted != second {
 			t.Errorf("the oldest did not make room: %v, %v", evicted, ok)

@@ -89,7 +89,7 @@ func TestRotation(t *testing.T) {
 		if _, err := v.Cached(one); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(minRefresh)
+		<-time.After(minRefresh)
 		s.becomes(ecSet("2"), time.Second)
 		if _, err := v.Cached(two); !errors.Is(err, ErrUnknownKey) {
 			t.Errorf("before it was asked for: %v", err)
@@ -118,7 +118,7 @@ func TestWithdrawal(t *testing.T) {
 	remoteTest(t, func(t *testing.T, s *site, v *Verifier) {
 		one := sign(t, jwt.SigningMethodES256, ecKey(), "1", claims(jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix()}))
 		s.becomes(ecSet("2"), 0)
-		time.Sleep(refreshEvery)
+		<-time.After(refreshEvery)
 		synctest.Wait()
 		if _, err := v.Cached(one); !errors.Is(err, ErrUnknownKey) {
 			t.Errorf("withdrawn key: %v", err)
@@ -130,7 +130,7 @@ func TestSiteDown(t *testing.T) {
 	remoteTest(t, func(t *testing.T, s *site, v *Verifier) {
 		one := sign(t, jwt.SigningMethodES256, ecKey(), "1", claims(jwt.MapClaims{"exp": time.Now().Add(24 * time.Hour).Unix()}))
 		s.becomes("", 0)
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		if _, err := v.Verify(t.Context(), one); err != nil {
 			t.Errorf("known key while the site is down: %v", err)
 		}
@@ -144,7 +144,7 @@ func TestSiteDown(t *testing.T) {
 			t.Errorf("waited %v", took)
 		}
 		s.becomes(ecSet("2"), 0)
-		time.Sleep(2 * retryEvery)
+		<-time.After(2 * retryEvery)
 		if _, err := v.Cached(two); err != nil {
 			t.Errorf("the site is back: %v", err)
 		}
@@ -161,7 +161,7 @@ func TestMadeUpKeys(t *testing.T) {
 			if _, err := v.Verify(t.Context(), forged); err == nil {
 				t.Fatal("taken")
 			}
-			time.Sleep(10 * time.Millisecond)
+			<-time.After(10 * time.Millisecond)
 		}
 		if n := s.requests() - before; n > 3 {
 			t.Errorf("%d requests within 10 s", n)

@@ -30,9 +30,9 @@ func TestSparing(t *testing.T) {
 					}
 				}
 				r.Receive(udp, newRequest(t, sip.INVITE, udp, "z9hG4bKs"))
-				time.Sleep(10 * time.Second)
+				<-time.After(10 * time.Second)
 				r.Receive(udp, newRequest(t, sip.INVITE, udp, "z9hG4bKs"))
-				time.Sleep(time.Minute)
+				<-time.After(time.Minute)
 				r.wantTimes(test.want...)
 			})
 		})
