@@ -15,6 +15,15 @@ import (
 // §10.2.1.1).
 const malformedExpires = 3600
 
+// Bounds of what one binding has us keep, in bytes: several times what clients write. A message
+// may have 64 KiB, an AOR 20 bindings.
+const (
+	maxContact   = 4 << 10 // URI and parameters
+	maxPath      = 4 << 10
+	maxCallID    = 1 << 10
+	maxUserAgent = 256 // of which the rest is left out
+)
+
 // readContacts is steps 6 and 7 up to the store's part: it says in the update what becomes
 // of each contact. Without any the update is a query.
 func (q *request) readContacts() *refusal {
@@ -34,13 +43,19 @@ func (q *request) readContacts() *refusal {
 		return tooMany()
 	}
 	path, refused := q.path()
-	if refused != nil {
+	switch {
+	case refused != nil:
 		return refused
+	case len(path) > maxPath:
+		return tooLong("Path")
+	case len(q.update.CallID) > maxCallID:
+		return tooLong("Call-ID")
 	}
 	if q.outbound = q.firstHopKeepsFlows(); !q.outbound && q.asksOutbound(contacts) {
 		return &refusal{status: 439} // RFC 5626 §6
 	}
 	userAgent, _ := q.msg.Get(sip.HUserAgent)
+	userAgent = userAgent[:min(len(userAgent), maxUserAgent)]
 	flows := 0
 	q.update.Bindings = q.first[:0]
 	for i := range contacts {
@@ -104,6 +119,9 @@ func (q *request) expiresHeader() uint32 {
 
 // bind is step 7 for one contact: it fills in the binding.
 func (q *request) bind(b *store.Binding, c *sip.Contact) *refusal {
+	if len(c.URI)+len(c.Params) > maxContact {
+		return tooLong("Contact")
+	}
 	uri, err := sip.ParseURI(c.URI)
 	if err != nil {
 		return &refusal{status: 400, reason: "Bad Contact"}

@@ -60,6 +60,8 @@ func tooBrief(least time.Duration) *refusal {
 	return &refusal{status: 423, header: sip.HMinExpires, value: strconv.Itoa(int(least / time.Second))}
 }
 
+func tooLong(header string) *refusal { return &refusal{status: 400, reason: header + " Too Long"} }
+
 func tooMany() *refusal { return &refusal{status: 403, reason: "Too Many Contacts"} }
 
 // busy asks the client to come again. All of them do when the store is back, so they are
