@@ -70,7 +70,10 @@ func (x *flowIndex) bindContact(flow, contact uint64, aor string) {
 		return // it has closed
 	}
 	old, known := x.contacts[contact]
-	if known && old == (boundContact{flow, aor}) || len(f.contacts) == maxFlowContacts {
+	switch {
+	case known && old.aor != aor && old.flow != flow:
+		return // nobody takes what is for another user by registering that one's contact
+	case known && old == (boundContact{flow, aor}) || len(f.contacts) == maxFlowContacts:
 		return
 	}
 	if x.contacts == nil {

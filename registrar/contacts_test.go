@@ -42,6 +42,10 @@ func TestLookupContact(t *testing.T) {
 	want("sip:d@udp.invalid", "")    // no flow that could end
 	want("tel:+123", "")
 
+	bind(wsFlow(4), "e", bob, "sip:a@one.invalid") // who would have what is for alice
+	want("sip:a@one.invalid", alice)
+	s.closed(wsFlow(4))
+
 	bind(wsFlow(3), "a", alice, "sip:a@one.invalid;transport=ws") // connected anew
 	s.closed(wsFlow(1))                                           // late
 	want("sip:a@one.invalid", alice)
