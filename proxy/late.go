@@ -55,8 +55,8 @@ func (p *Proxy) tagHash(m *sip.Message) uint64 { return maphash.String(p.loopSee
 // maxEnded bounds the dialogs of one branch that are ended, which forks behind it make.
 const maxEnded = 16
 
-// terminate sends the ACK of a late 2xx, and once for each dialog the BYE, over the flow that its INVITE
-// took.
+// terminate sends the ACK of a late 2xx, and once for each dialog the BYE, over the flow that
+// its INVITE took.
 func (c *responseContext) terminate(b *branch, flow sip.Flow, ok *sip.Message) {
 	c.mu.Lock()
 	tag := c.proxy.tagHash(ok)
