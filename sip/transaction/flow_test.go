@@ -124,6 +124,18 @@ func TestRedial(t *testing.T) {
 	})
 }
 
+// What is answered while a connection is opened waits for it, as far as there is room: the last
+// responses, and so the final one.
+func TestRedialHasLittleRoom(t *testing.T) {
+	var r redial
+	for i := range byte(100) {
+		r.put([]byte{i})
+	}
+	if len(r.unsent) != maxUnsent || r.unsent[0][0] != 100-maxUnsent || r.unsent[maxUnsent-1][0] != 99 {
+		t.Errorf("%v", r.unsent)
+	}
+}
+
 // The end of the attempt is told once; after it a response fails at once.
 func TestRedialFails(t *testing.T) {
 	for _, method := range []sip.Method{sip.INVITE, sip.OPTIONS} {

@@ -75,7 +75,7 @@ func (s *Server) route(b []byte) (f sip.Flow, now bool) {
 	case s.redial == nil:
 		return s.reply, true
 	case !s.redial.done:
-		s.redial.unsent = append(s.redial.unsent, slices.Clone(b))
+		s.redial.put(b)
 		return sip.Flow{}, false
 	}
 	return s.redial.flow, true
@@ -92,8 +92,19 @@ func (s *Server) divert(b []byte, cause error) error {
 		s.redial = new(redial)
 		go s.dial(addr)
 	}
-	s.redial.unsent = append(s.redial.unsent, slices.Clone(b))
+	s.redial.put(b)
 	return nil
+}
+
+// maxUnsent bounds the responses that wait for a connection, of which the callee may send as
+// many as he likes. The last ones count.
+const maxUnsent = 8
+
+func (r *redial) put(b []byte) {
+	if len(r.unsent) == maxUnsent {
+		r.unsent = slices.Delete(r.unsent, 0, 1)
+	}
+	r.unsent = append(r.unsent, slices.Clone(b))
 }
 
 // dial opens the connection and sends what waits for it, in order.
