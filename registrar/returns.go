@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -21,10 +22,11 @@ type returns struct {
 	// waiting is how many wait, so that a REGISTER looks no further while none does.
 	waiting atomic.Int32
 
-	mu      sync.Mutex             // guards what follows
-	lost    map[string][]*lostFlow // by AOR, oldest first
-	oldest  []*lostFlow            // all of them, oldest first
-	waiters map[string][]*waiter   // by AOR
+	mu      sync.Mutex                      // guards what follows
+	lost    map[string][]*lostFlow          // by AOR, oldest first
+	oldest  []*lostFlow                     // all of them, oldest first
+	waiters map[string]map[*waiter]struct{} // by AOR
+	arrived uint64                          // counts waiters
 }
 
 // lostFlow is a flow that broke with a binding of the AOR.
@@ -33,7 +35,10 @@ type lostFlow struct {
 	at  time.Time
 }
 
-type waiter struct{ bound func([]store.Binding) }
+type waiter struct {
+	bound func([]store.Binding)
+	n     uint64 // in the order of their coming
+}
 
 // maxLost bounds the broken flows that are remembered; when more break at once, a network
 // has gone and not a page.
@@ -42,7 +47,7 @@ const maxLost = 1 << 16
 func (x *returns) init(park time.Duration) {
 	x.park = park
 	x.lost = make(map[string][]*lostFlow)
-	x.waiters = make(map[string][]*waiter)
+	x.waiters = make(map[string]map[*waiter]struct{})
 }
 
 // Lost reports whether a flow that the AOR was bound over broke within Config.Park, and the
@@ -60,10 +65,15 @@ func (r *Registrar) Lost(aor string) bool {
 // after its 200, and must not wait; once more it may be called while cancel is. When the
 // bindings have changed at another node, it is called with all of them.
 func (r *Registrar) Await(aor string, bound func([]store.Binding)) (cancel func()) {
-	x, w := &r.returns, &waiter{bound}
+	x := &r.returns
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.waiters[aor] = append(x.waiters[aor], w)
+	x.arrived++
+	w := &waiter{bound, x.arrived}
+	if x.waiters[aor] == nil {
+		x.waiters[aor] = make(map[*waiter]struct{}, 1)
+	}
+	x.waiters[aor][w] = struct{}{}
 	x.waiting.Add(1)
 	return func() { x.leave(aor, w) }
 }
@@ -72,19 +82,12 @@ func (x *returns) leave(aor string, w *waiter) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	all := x.waiters[aor]
-	for i := range all {
-		if all[i] != w {
-			continue
-		}
-		x.waiting.Add(-1)
-		if len(all) == 1 {
-			delete(x.waiters, aor)
-			return
-		}
-		// A new list, as an old one may be in use.
-		rest := make([]*waiter, 0, len(all)-1)
-		x.waiters[aor] = append(append(rest, all[:i]...), all[i+1:]...)
+	if _, ok := all[w]; !ok {
 		return
+	}
+	x.waiting.Add(-1)
+	if delete(all, w); len(all) == 0 {
+		delete(x.waiters, aor)
 	}
 }
 
@@ -112,12 +115,13 @@ func (x *returns) came(f sip.Flow, aor string, bindings []store.Binding, fresh b
 
 // tell tells who waits for the AOR of bindings.
 func (x *returns) tell(aor string, bindings []store.Binding) {
-	x.mu.Lock()
-	waiters := x.waiters[aor]
-	x.mu.Unlock()
 	if len(bindings) == 0 {
 		return
 	}
+	x.mu.Lock()
+	waiters := slices.Collect(maps.Keys(x.waiters[aor]))
+	x.mu.Unlock()
+	slices.SortFunc(waiters, func(a, b *waiter) int { return cmp.Compare(a.n, b.n) })
 	for _, w := range waiters {
 		w.bound(bindings)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -383,4 +384,31 @@ func onStore(t *testing.T, kind string) *server {
 		}
 	})
 	return newServer(t, options{reg: Config{AnyUser: true}, auth: auth.Config{Mode: auth.None}, store: &slowStore{Store: st}})
+}
+
+// Who waits for one user among thousands leaves at no more cost than one among few.
+func TestManyWaitForOne(t *testing.T) {
+	const many = 1 << 14
+	r := &Registrar{}
+	r.returns.init(time.Second)
+	var order []int
+	var leave []func()
+	for i := range many {
+		leave = append(leave, r.Await(alice, func([]store.Binding) { order = append(order, i) }))
+	}
+	r.returns.tell(alice, []store.Binding{{AOR: alice}})
+	if len(order) != many || !slices.IsSorted(order) {
+		t.Errorf("%d were told, in their order: %t", len(order), slices.IsSorted(order))
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for _, f := range leave {
+		f()
+	}
+	if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 1<<20 {
+		t.Errorf("%d bytes were allocated", after.TotalAlloc-before.TotalAlloc)
+	}
+	if len(r.returns.waiters) != 0 || r.returns.waiting.Load() != 0 {
+		t.Error("some are left")
+	}
 }
