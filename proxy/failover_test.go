@@ -289,3 +289,29 @@ func TestCancelDuringFailover(t *testing.T) {
 		w.next(aliceWS, "SIP/2.0 500")
 	})
 }
+
+// A server that was given up answers while the next one is being sent to: that one is
+// cancelled, though nobody could tell its transaction yet.
+func TestAnswerWhileSendingToTheNext(t *testing.T) {
+	run(t, func(w *world) {
+		server := func(host string) sip.Flow {
+			f, err := w.Dial(t.Context(), sip.Server{Transport: sip.TCP, Addr: netip.MustParseAddrPort(host + ":5060")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return f
+		}
+		first, second := server("192.0.2.20"), server("192.0.2.21")
+		w.receive(aliceWS, newRequest("INVITE", "sip:x@pbx.example.net;transport=tcp", alice, viaWS))
+		w.next(aliceWS, "SIP/2.0 100")
+		answer := w.answer(first, w.next(first, "INVITE"), 200)
+		w.onSend = func(packet) { w.layer.Receive(first, answer) }
+		w.wait(defaultFailoverAfter)
+		w.next(aliceWS, "SIP/2.0 200")
+		invite := w.next(second, "INVITE")
+		w.respond(second, invite, 180)
+		w.respond(second, w.next(second, "CANCEL"), 200)
+		w.respond(second, invite, 487)
+		w.next(second, "ACK")
+	})
+}
