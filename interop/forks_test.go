@@ -20,7 +20,8 @@ type forkedUser struct {
 }
 
 // Calls to users with two and with five phones, at the same time. In every run
-// for a few seconds, and for half an hour with SIPWAY_SIPP_SECONDS=1800 and
+// for a few seconds, at a percentage of that rate with SIPWAY_SIPP_RATE, and
+// for half an hour with SIPWAY_SIPP_SECONDS=1800 and
 // SIPWAY_BINARY naming a server without the race detector.
 func TestSIPpForks(t *testing.T) {
 	users := []forkedUser{{"two", 2, 100}, {"five", 5, 40}}
