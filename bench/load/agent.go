@@ -6,7 +6,6 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
-	"net/netip"
 )
 
 // agent is a registered user agent: a desk phone over UDP or TCP, a browser
@@ -35,7 +34,7 @@ func (l *Load) newAgent(tr Transport, n int) (*agent, error) {
 	if tr == UDP && n >= 2 {
 		a.conn, a.trusted = l.agents[tr][n%2].conn, l.agents[tr][n%2].trusted
 	} else {
-		var source netip.Addr
+		source := sources[tr]
 		if a.trusted = tr == UDP && n%2 == 0; a.trusted {
 			source = TrustedSource
 		}

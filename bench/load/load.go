@@ -57,6 +57,16 @@ type Target struct {
 // the source of a datagram proves nothing.
 var TrustedSource = netip.AddrFrom4([4]byte{127, 0, 0, 2})
 
+// sources are where agents on connections connect from, an address for each
+// transport: by itself the kernel gives a TCP and a WebSocket client the same
+// address and port, for they lead to different ports of the server, and
+// Kamailio, which looks connections up by the client's side alone, then sends
+// to the wrong one.
+var sources = map[Transport]netip.Addr{
+	TCP: netip.AddrFrom4([4]byte{127, 0, 0, 3}),
+	WS:  netip.AddrFrom4([4]byte{127, 0, 0, 4}),
+}
+
 func (t Target) address(tr Transport) netip.AddrPort {
 	switch tr {
 	case UDP:

@@ -105,7 +105,11 @@ func (l *Load) newExchanges(op Op) []exchange {
 // Run performs n operations for which Prepare was called. Several times a
 // second it calls aside, which may Serve other Loads, and whose error ends it.
 func (l *Load) Run(op Op, n int, p Pace, aside func() error) Result {
-	return l.drive(l.ready[op], n, p, aside)
+	r, err := yielding(func() Result { return l.drive(l.ready[op], n, p, aside) })
+	if err != nil {
+		r.fail(err, nil)
+	}
+	return r
 }
 
 // OpenIdle opens n WebSocket clients that say nothing.

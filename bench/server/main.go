@@ -28,6 +28,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -45,6 +46,7 @@ type options struct {
 	burst            int
 	window           int
 	sipway, kamailio string
+	before           string
 	udpChildren      int
 	idleClients      int
 	idleRegistered   bool
@@ -111,6 +113,7 @@ func parse(args []string) (*options, error) {
 	f.IntVar(&o.window, "window", 0, "most operations in flight; 0: 20 in a closed loop, four bursts at a fixed rate")
 	f.IntVar(&o.pairs, "pairs", 100, "callers, and as many callees, on each transport")
 	f.StringVar(&o.sipway, "sipway", "", "sipway binary; empty: built from ./cmd/sipway")
+	f.StringVar(&o.before, "before", "", "sipway binary of the server \"before\"")
 	f.StringVar(&o.kamailio, "kamailio", "kamailio", "Kamailio binary")
 	f.IntVar(&o.udpChildren, "udp-children", 2, "Kamailio's processes for UDP")
 	f.IntVar(&o.idleClients, "idle-clients", 5000, "idle WebSocket clients of idle-ws")
@@ -128,6 +131,9 @@ func parse(args []string) (*options, error) {
 		return nil, errors.New("rounds, calls, requests, pairs must be at least 1, idle-clients at least 2")
 	}
 	o.servers, o.ops = strings.Split(*servers, ","), strings.Split(*ops, ",")
+	if slices.Contains(o.servers, before) && o.before == "" {
+		return nil, errors.New("the server \"before\" needs its binary: --before")
+	}
 	for _, name := range o.ops {
 		if name == idleOp {
 			o.idleWS = true

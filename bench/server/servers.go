@@ -49,15 +49,15 @@ func start(ctx context.Context, name string, o *options, dir string, need plan) 
 	admin := addrs[2]
 	var db *pgtest.Cluster
 	dsn := ""
-	if o.postgres && (name == "sipway" || name == "kamailio") {
+	if o.postgres && (name == "sipway" || name == "kamailio" || name == before) {
 		if db, dsn, err = startDatabase(ctx); err != nil {
 			return nil, err
 		}
 	}
 	var p *process
 	switch name {
-	case "sipway":
-		p, err = startSipway(ctx, o, dir, target, admin, need, dsn)
+	case "sipway", before:
+		p, err = startSipway(ctx, o, name, dir, target, admin, need, dsn)
 	case "kamailio":
 		p, err = startKamailio(ctx, o, dir, target, need, dsn)
 		admin = netip.AddrPort{}
@@ -71,7 +71,7 @@ func start(ctx context.Context, name string, o *options, dir string, need plan) 
 	case plainWS:
 		p, err = startChild(ctx, name, dir, childIdle, target.WS, admin)
 	default:
-		return nil, fmt.Errorf("unknown server %q (sipway, kamailio, sipgo, floor)", name)
+		return nil, fmt.Errorf("unknown server %q (sipway, before, kamailio, sipgo, floor)", name)
 	}
 	if err != nil {
 		if db != nil {
@@ -125,8 +125,11 @@ func get(ctx context.Context, admin netip.AddrPort, path string, to io.Writer) e
 	return err
 }
 
-func startSipway(ctx context.Context, o *options, dir string, t load.Target, admin netip.AddrPort, need plan, dsn string) (*process, error) {
+func startSipway(ctx context.Context, o *options, name, dir string, t load.Target, admin netip.AddrPort, need plan, dsn string) (*process, error) {
 	binary := o.sipway
+	if name == before {
+		binary = o.before
+	}
 	if binary == "" {
 		binary = filepath.Join(dir, "sipway")
 		build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/sipway/sipway/cmd/sipway")
@@ -156,7 +159,7 @@ log: {level: warn}
 			return nil, err
 		}
 	}
-	return launch("sipway", dir, exec.CommandContext(ctx, binary, "serve", "--config", configFile))
+	return launch(name, dir, exec.CommandContext(ctx, binary, "serve", "--config", configFile))
 }
 
 func startKamailio(ctx context.Context, o *options, dir string, t load.Target, need plan, dsn string) (*process, error) {
@@ -184,6 +187,9 @@ func startKamailio(ctx context.Context, o *options, dir string, t load.Target, n
 	}
 	return launch("kamailio", dir, exec.CommandContext(ctx, o.kamailio, kamailio.Args(file, dir)...))
 }
+
+// before is sipway as another binary, to see what a change has brought.
+const before = "before"
 
 // The servers that are Go packages of the benchmark are this command again,
 // started with one of these words.
