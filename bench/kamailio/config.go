@@ -4,8 +4,8 @@
 //
 // It is meant to be the fastest fair one: only the modules that the work
 // needs, locations in memory, no log, no DNS, the password in the script (no
-// look-up at all, where sipway asks its store), calls of local sources not
-// challenged, WebSocket contacts kept reachable the way the nathelper module
+// look-up at all, where sipway asks its store), calls challenged from one source
+// alone, WebSocket contacts kept reachable the way the nathelper module
 // recommends and for WebSocket clients alone. Allocator and pool sizes are
 // given on the command line, see Args.
 package kamailio
@@ -23,8 +23,9 @@ import (
 type Config struct {
 	UDP, TCP, WS   netip.AddrPort
 	Domain         string
-	Password       string // of every user
-	Database       string // URL of a PostgreSQL that locations are written through to; empty for none
+	Password       string     // of every user
+	Challenged     netip.Addr // whose calls need credentials
+	Database       string     // URL of a PostgreSQL that locations are written through to; empty for none
 	UDPChildren    int
 	TCPChildren    int
 	MaxConnections int

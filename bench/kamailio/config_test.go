@@ -10,7 +10,7 @@ import (
 func TestWrite(t *testing.T) {
 	c := Config{
 		UDP: netip.MustParseAddrPort("127.0.0.1:5060"), TCP: netip.MustParseAddrPort("127.0.0.1:5060"), WS: netip.MustParseAddrPort("127.0.0.1:8080"),
-		Domain: "example.test", Password: "secret", UDPChildren: 2, TCPChildren: 1, MaxConnections: 6000,
+		Domain: "example.test", Password: "secret", Challenged: netip.MustParseAddr("127.0.0.5"), UDPChildren: 2, TCPChildren: 1, MaxConnections: 6000,
 	}
 	var b strings.Builder
 	if err := c.Write(&b); err != nil {
@@ -26,8 +26,11 @@ func TestWrite(t *testing.T) {
 			t.Errorf("no line %q", want)
 		}
 	}
-	if !strings.Contains(b.String(), `pv_auth_check("example.test", "secret",`) {
-		t.Error("credentials are not checked")
+	for _, after := range []string{`if (method == "REGISTER") {`, `if (src_ip == 127.0.0.5) {`} {
+		_, block, _ := strings.Cut(b.String(), after)
+		if !strings.HasPrefix(strings.TrimSpace(block), `if (!pv_auth_check("example.test", "secret",`) {
+			t.Errorf("credentials are not checked after %s", after)
+		}
 	}
 	c.TCPChildren = 0
 	if c.Write(&b) == nil {

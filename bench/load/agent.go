@@ -6,6 +6,7 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
+	"net/netip"
 )
 
 // agent is a registered user agent: a desk phone over UDP or TCP, a browser
@@ -16,7 +17,7 @@ type agent struct {
 	conn      *conn
 	index     int // in its transport, and of its registration's exchange
 	user      string
-	trusted   bool   // sends from TrustedSource
+	trusted   bool   // its REGISTER is not challenged
 	contact   string // URI
 	sentBy    string // Via up to its parameters
 	viaTail   string // ";rport" where it applies
@@ -27,22 +28,17 @@ type agent struct {
 
 // newAgent gives agent n of a transport its identity: the caller of a pair
 // where n is even, the callee where it is odd. A stream agent has its own
-// connection; all UDP callers share one socket, on TrustedSource, and all UDP
-// callees another.
-func (l *Load) newAgent(tr Transport, n int) (*agent, error) {
+// connection from the source address; over UDP it shares the connection of
+// its like, unless it is their first and that is nil.
+func (l *Load) newAgent(tr Transport, n int, source netip.Addr, shared *conn) (*agent, error) {
 	a := &agent{load: l, transport: tr, user: userName(tr, n%2 == 1, n/2), index: n}
-	if tr == UDP && n >= 2 {
-		a.conn, a.trusted = l.agents[tr][n%2].conn, l.agents[tr][n%2].trusted
-	} else {
-		source := sources[tr]
-		if a.trusted = tr == UDP && n%2 == 0; a.trusted {
-			source = TrustedSource
-		}
+	if a.conn = shared; tr != UDP || shared == nil {
 		var err error
 		if a.conn, err = l.open(tr, source); err != nil {
 			return nil, fmt.Errorf("agent %s: %w", a.user, err)
 		}
 	}
+	a.trusted = source == TrustedSource
 	a.identify(l.target)
 	return a, nil
 }
@@ -86,7 +82,7 @@ User-Agent: Web Phone 3.2.0 (WebRTC)
 // credentials answer digest challenges with MD5 and qop=auth (RFC 7616 §3.4).
 type credentials struct {
 	username, realm string
-	ha1, ha2        [32]byte // hexadecimal
+	ha1             [32]byte // hexadecimal
 	nonce           []byte   // nil: none yet
 	nc              uint32   // of the last request that used nonce
 	clear           []byte   // scratch: what is hashed
@@ -97,7 +93,17 @@ const cnonce = "0a4f113b"
 func (c *credentials) identify(user string, t Target) {
 	c.username, c.realm = user, t.Domain
 	c.ha1 = md5Hex([]byte(user + ":" + t.Domain + ":" + t.Password))
-	c.ha2 = md5Hex([]byte("REGISTER:sip:" + t.Domain))
+}
+
+// subject is what credentials are shown for.
+type subject struct {
+	header string // that they stand in
+	uri    string
+	ha2    [32]byte // of method and URI, hexadecimal
+}
+
+func newSubject(header, method, uri string) subject {
+	return subject{header: header, uri: uri, ha2: md5Hex([]byte(method + ":" + uri))}
 }
 
 func md5Hex(b []byte) (text [32]byte) {
@@ -124,8 +130,8 @@ func (c *credentials) challenged(m *message) bool {
 	return false
 }
 
-// authorize appends an Authorization line with the next nonce count.
-func (c *credentials) authorize(dst []byte) []byte {
+// authorize appends a line with credentials for s and the next nonce count.
+func (c *credentials) authorize(dst []byte, s *subject) []byte {
 	c.nc++
 	var nc [8]byte
 	putHex(nc[:], c.nc)
@@ -133,17 +139,18 @@ func (c *credentials) authorize(dst []byte) []byte {
 	b = append(append(b, ':'), c.nonce...)
 	b = append(append(b, ':'), nc[:]...)
 	b = append(b, ":"+cnonce+":auth:"...)
-	b = append(b, c.ha2[:]...)
+	b = append(b, s.ha2[:]...)
 	c.clear = b
 	response := md5Hex(b)
-	dst = append(dst, `Authorization: Digest algorithm=MD5, username="`...)
+	dst = append(dst, s.header...)
+	dst = append(dst, `: Digest algorithm=MD5, username="`...)
 	dst = append(dst, c.username...)
 	dst = append(dst, `", realm="`...)
 	dst = append(dst, c.realm...)
 	dst = append(dst, `", nonce="`...)
 	dst = append(dst, c.nonce...)
-	dst = append(dst, `", uri="sip:`...)
-	dst = append(dst, c.realm...)
+	dst = append(dst, `", uri="`...)
+	dst = append(dst, s.uri...)
 	dst = append(dst, `", response="`...)
 	dst = append(dst, response[:]...)
 	dst = append(dst, `", qop=auth, cnonce="`+cnonce+`", nc=`...)

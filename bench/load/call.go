@@ -25,14 +25,18 @@ var callStates = [...]string{"INVITE", "180", "200 to INVITE", "ACK", "BYE", "20
 func (s callState) String() string { return callStates[s] }
 
 // call is a call between two agents, hung up by the caller:
-// INVITE 100 INVITE 180 180 200 200 ACK ACK BYE BYE 200 200.
+// INVITE 100 INVITE 180 180 200 200 ACK ACK BYE BYE 200 200. Where subject is
+// set, the INVITE carries the caller's credentials, for the nonce that he has.
 type call struct {
 	load           *Load
 	index          int
 	caller, callee *agent
 	offer, answer  []byte
+	subject        *subject
 
-	invite   template    // with the offer
+	uri      string      // of the INVITE
+	invite   template    // up to where credentials may follow
+	offered  []byte      // what follows them, the offer included
 	ack, bye template    // what follows the routes
 	ids      [5]template // as start fills them
 	contact  []byte      // what follows To in the callee's responses to INVITE
@@ -51,7 +55,7 @@ type call struct {
 	seqUsed   uint32
 }
 
-func (l *Load) newCall(i int, caller, callee *agent) *call {
+func (l *Load) newCall(i int, caller, callee *agent, credentials bool) *call {
 	c := &call{
 		load: l, index: i, caller: caller, callee: callee,
 		offer: caller.offer(), answer: callee.answer(), state: over,
@@ -61,10 +65,14 @@ func (l *Load) newCall(i int, caller, callee *agent) *call {
 	top := func(kind string) string {
 		return "Via: " + caller.sentBy + branch + kind + mark + caller.viaTail + "\nMax-Forwards: 70\n" + from + "Call-ID: " + id + "\n"
 	}
-	c.invite = newTemplate("INVITE sip:" + callee.user + "@" + domain + " SIP/2.0\n" + top("i") +
-		"To: <sip:" + callee.user + "@" + domain + ">\nCSeq: 1 INVITE\nContact: <" + caller.contact + ">\n" +
-		caller.headers + bodyHeaders(c.offer))
-	c.invite.text = append(c.invite.text, c.offer...)
+	c.uri = "sip:" + callee.user + "@" + domain
+	if credentials {
+		s := newSubject("Proxy-Authorization", "INVITE", c.uri)
+		c.subject = &s
+	}
+	c.invite = newTemplate("INVITE " + c.uri + " SIP/2.0\n" + top("i") +
+		"To: <" + c.uri + ">\nCSeq: 1 INVITE\nContact: <" + caller.contact + ">\n" + caller.headers)
+	c.offered = append(newTemplate(bodyHeaders(c.offer)).text, c.offer...)
 	c.ack = newTemplate(top("a") + "CSeq: 1 ACK\n" + caller.headers + "Content-Length: 0\n\n")
 	c.bye = newTemplate(top("b") + "CSeq: 2 BYE\n" + caller.headers + "Content-Length: 0\n\n")
 	c.ids = [5]template{
@@ -79,6 +87,15 @@ func (l *Load) newCall(i int, caller, callee *agent) *call {
 	return c
 }
 
+// appendInvite appends the whole INVITE.
+func (c *call) appendInvite(dst []byte, seq uint32) []byte {
+	dst = c.invite.fill(dst, seq)
+	if c.subject != nil {
+		dst = c.caller.authorize(dst, c.subject)
+	}
+	return append(dst, c.offered...)
+}
+
 func (c *call) start(seq uint32) error {
 	c.state, c.trying, c.seqUsed = waitInvite, false, seq
 	c.want.callID = c.ids[0].fill(c.want.callID[:0], seq)
@@ -87,7 +104,7 @@ func (c *call) start(seq uint32) error {
 	c.want.fromTag = c.ids[3].fill(c.want.fromTag[:0], seq)
 	c.toTag = c.ids[4].fill(c.toTag[:0], seq)
 	c.want.cseq = append(c.want.cseq[:0], "1 INVITE"...)
-	return c.caller.conn.send(c.invite.fill(c.load.out, seq))
+	return c.caller.conn.send(c.appendInvite(c.load.out, seq))
 }
 
 func (c *call) receive(from *conn, m *message) (bool, error) {

@@ -41,7 +41,7 @@ type wireCall struct {
 }
 
 func newWireCall(t *testing.T) *wireCall {
-	l := &Load{run: "0123abcd", target: Target{Domain: "example.test"}, out: make([]byte, headroom, 64<<10)}
+	l := &Load{run: "0123abcd", target: Target{Domain: "example.test", Password: "secret"}, out: make([]byte, headroom, 64<<10)}
 	w := &wireCall{T: t}
 	var agents [2]*agent
 	var sent [2]func() string
@@ -52,7 +52,7 @@ func newWireCall(t *testing.T) *wireCall {
 		agents[i] = a
 	}
 	w.caller, w.callee = sent[0], sent[1]
-	w.call = l.newCall(3, agents[0], agents[1])
+	w.call = l.newCall(3, agents[0], agents[1], false)
 	return w
 }
 
@@ -242,10 +242,10 @@ func BenchmarkInvite(b *testing.B) {
 	l := &Load{run: "0123abcd", target: Target{Domain: "example.test"}}
 	a := &agent{load: l, transport: WS, user: "ws-a0000", conn: &conn{transport: WS}}
 	a.identify(l.target)
-	c := l.newCall(0, a, a)
+	c := l.newCall(0, a, a, false)
 	out := make([]byte, headroom, 64<<10)
 	b.ReportAllocs()
 	for b.Loop() {
-		a.conn.frame(c.invite.fill(out, 1), opText)
+		a.conn.frame(c.appendInvite(out, 1), opText)
 	}
 }

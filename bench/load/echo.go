@@ -70,9 +70,10 @@ Content-Length: 0
 	ok := newTemplate("SIP/2.0 200 OK\nCall-ID: " + l.callIDText(c.index) + "\nPadding: " +
 		string(bytes.Repeat([]byte{'x'}, 350)) + "\n" + c.callee.headers + bodyHeaders(c.answer))
 	ok.text = append(ok.text, c.answer...)
+	invite := template{text: c.appendInvite(nil, 0), marks: c.invite.marks}
 	bye := "BYE " + c.callee.contact + " SIP/2.0"
 	return &echo{load: l, steps: []step{
-		{c.caller.conn, c.invite, 2},
+		{c.caller.conn, invite, 2},
 		{c.callee.conn, small("SIP/2.0 180 Ringing", c.callee), 1},
 		{c.callee.conn, ok, 1},
 		{c.caller.conn, small("ACK "+c.callee.contact+" SIP/2.0", c.caller), 1},
@@ -84,6 +85,6 @@ Content-Length: 0
 // newRegisterEcho has one request of a registration's size.
 func (l *Load) newRegisterEcho(r *register) *echo {
 	text := append(r.head.fill(nil, 0), "1 REGISTER\r\n"...)
-	text = r.tail.fill(r.agent.authorize(text), 0)
+	text = r.tail.fill(r.agent.authorize(text, &r.subject), 0)
 	return &echo{load: l, steps: []step{{r.agent.conn, template{text: text}, 1}}}
 }

@@ -57,6 +57,11 @@ type Target struct {
 // the source of a datagram proves nothing.
 var TrustedSource = netip.AddrFrom4([4]byte{127, 0, 0, 2})
 
+// ChallengedSource is where the callers of authcall operations send from, on
+// connections on which nobody has registered. Every target must challenge
+// their calls.
+var ChallengedSource = netip.AddrFrom4([4]byte{127, 0, 0, 5})
+
 // sources are where agents on connections connect from, an address for each
 // transport: by itself the kernel gives a TCP and a WebSocket client the same
 // address and port, for they lead to different ports of the server, and
@@ -91,6 +96,7 @@ type Load struct {
 	events  [64]unix.EpollEvent
 	conns   map[int]*conn          // by descriptor
 	agents  map[Transport][]*agent // caller and callee of each pair in turn
+	callers map[Transport][]*agent // those of each pair that are challenged
 	in      []byte                 // what is being read
 	out     []byte                 // what is being sent; begins with headroom
 	message message
@@ -125,6 +131,7 @@ func New(t Target, pairs int) (*Load, error) {
 		poll:     poll,
 		conns:    make(map[int]*conn),
 		agents:   make(map[Transport][]*agent),
+		callers:  make(map[Transport][]*agent),
 		ready:    make(map[Op][]exchange),
 		bindings: make(map[Transport][]exchange),
 		in:       make([]byte, 64<<10),
@@ -164,8 +171,8 @@ type Op struct {
 	Caller, Callee Transport // Callee is empty where only one agent acts
 }
 
-// ParseOp reads an operation's name: "options-T", "register-T" or "call-T-T"
-// with udp, tcp or ws for T.
+// ParseOp reads an operation's name: "options-T", "register-T", "call-T-T" or
+// "authcall-T-T" with udp, tcp or ws for T.
 func ParseOp(name string) (Op, error) {
 	parts := strings.Split(name, "-")
 	for _, p := range parts[1:] {
@@ -176,10 +183,10 @@ func ParseOp(name string) (Op, error) {
 	switch {
 	case len(parts) == 2 && (parts[0] == "options" || parts[0] == "register"):
 		return Op{Name: name, Caller: Transport(parts[1])}, nil
-	case len(parts) == 3 && parts[0] == "call":
+	case len(parts) == 3 && (parts[0] == "call" || parts[0] == "authcall"):
 		return Op{Name: name, Caller: Transport(parts[1]), Callee: Transport(parts[2])}, nil
 	}
-	return Op{}, fmt.Errorf("operation %q: want options-T, register-T or call-T-T", name)
+	return Op{}, fmt.Errorf("operation %q: want options-T, register-T, call-T-T or authcall-T-T", name)
 }
 
 func (o Op) kind() string {

@@ -48,7 +48,7 @@ func TestEcho(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	for _, name := range []string{"options-udp", "options-ws", "register-udp", "register-tcp", "call-udp-udp", "call-tcp-tcp", "call-ws-ws", "call-ws-udp"} {
+	for _, name := range []string{"options-udp", "options-ws", "register-udp", "register-tcp", "call-udp-udp", "call-tcp-tcp", "call-ws-ws", "call-ws-udp", "authcall-udp-udp", "authcall-ws-ws"} {
 		op, err := ParseOp(name)
 		if err != nil {
 			t.Fatal(err)
@@ -97,15 +97,16 @@ func TestIdle(t *testing.T) {
 
 func TestParseOp(t *testing.T) {
 	for name, want := range map[string]Op{
-		"options-udp": {"options-udp", UDP, ""},
-		"register-ws": {"register-ws", WS, ""},
-		"call-ws-udp": {"call-ws-udp", WS, UDP},
+		"options-udp":     {"options-udp", UDP, ""},
+		"register-ws":     {"register-ws", WS, ""},
+		"call-ws-udp":     {"call-ws-udp", WS, UDP},
+		"authcall-udp-ws": {"authcall-udp-ws", UDP, WS},
 	} {
 		if op, err := ParseOp(name); err != nil || op != want {
 			t.Errorf("%s: %+v, %v", name, op, err)
 		}
 	}
-	for _, bad := range []string{"", "call", "call-udp", "options-tls", "options-udp-udp", "message-udp"} {
+	for _, bad := range []string{"", "call", "call-udp", "authcall-udp", "options-tls", "options-udp-udp", "message-udp"} {
 		if op, err := ParseOp(bad); err == nil {
 			t.Errorf("%q: %+v", bad, op)
 		}

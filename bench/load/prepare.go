@@ -23,14 +23,22 @@ func (l *Load) Prepare(op Op, n int) error {
 			return err
 		}
 	}
+	if op.kind() == "authcall" && l.callers[op.Caller] == nil {
+		if err := l.openCallers(op.Caller); err != nil {
+			return err
+		}
+	}
 	if l.ready[op] == nil {
 		l.ready[op] = l.newExchanges(op)
 	}
-	if op.kind() != "register" || l.target.Echo {
+	if kind := op.kind(); l.target.Echo || kind != "register" && kind != "authcall" {
 		return nil
 	}
 	if each := n/l.pairs + 1; each > maxNonceCount {
 		return fmt.Errorf("%d operations are %d for each agent: more than a nonce serves (%d)", n, each, maxNonceCount)
+	}
+	if op.kind() == "authcall" {
+		return l.askNonces(op)
 	}
 	for _, a := range l.agents[op.Caller] {
 		a.nonce = nil
@@ -38,13 +46,20 @@ func (l *Load) Prepare(op Op, n int) error {
 	return l.register(op.Caller, l.ready[op], l.pairs)
 }
 
-// enlist opens the agents of a transport and registers them.
+// enlist opens the agents of a transport and registers them. All UDP callers
+// share one socket, on TrustedSource, and all UDP callees another.
 func (l *Load) enlist(tr Transport) error {
+	var shared [2]*conn
 	for n := range 2 * l.pairs {
-		a, err := l.newAgent(tr, n)
+		source := sources[tr]
+		if tr == UDP && n%2 == 0 {
+			source = TrustedSource
+		}
+		a, err := l.newAgent(tr, n, source, shared[n%2])
 		if err != nil {
 			return err
 		}
+		shared[n%2] = a.conn
 		l.agents[tr] = append(l.agents[tr], a)
 	}
 	if l.target.Echo {
@@ -91,7 +106,11 @@ func (l *Load) newExchanges(op Op) []exchange {
 		}
 	default:
 		for i := range l.pairs {
-			c := l.newCall(i, callers[2*i], callees[2*i+1])
+			caller := callers[2*i]
+			if op.kind() == "authcall" {
+				caller = l.callers[op.Caller][i]
+			}
+			c := l.newCall(i, caller, callees[2*i+1], op.kind() == "authcall")
 			if l.target.Echo {
 				xs = append(xs, l.newCallEcho(c))
 				continue

@@ -17,18 +17,19 @@ const maxNonceCount = 250
 // by a challenge once and then counted up (RFC 7616 §3.4.5).
 type register struct {
 	agent      *agent
-	head, tail template    // around CSeq and Authorization
+	head, tail template // around CSeq and Authorization
+	subject    subject
 	ids        [2]template // branch, From tag
 	cseq       uint64
 	want       expectation
 	answered   bool // the challenge, in this operation
 }
 
-var errUnchallenged = errors.New("registration accepted without credentials")
+var errUnchallenged = errors.New("accepted without credentials")
 
 func (l *Load) newRegister(a *agent) *register {
-	r := &register{agent: a}
 	domain := l.target.Domain
+	r := &register{agent: a, subject: newSubject("Authorization", "REGISTER", "sip:"+domain)}
 	// The Call-ID of all registrations of a client is the same (§10.2), so
 	// the operation's number stands in the branch alone.
 	callID := l.callIDText(a.index)
@@ -63,7 +64,7 @@ func (r *register) send(seq uint32) error {
 	b = append(b, r.want.cseq...)
 	b = append(b, "\r\n"...)
 	if r.agent.nonce != nil {
-		b = r.agent.authorize(b)
+		b = r.agent.authorize(b, &r.subject)
 	}
 	return r.agent.conn.send(r.tail.fill(b, seq))
 }

@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// maxLines is how many Via, Record-Route or WWW-Authenticate lines a message
-// of the benchmark may have.
+// maxLines is how many Via or Record-Route lines, and how many challenges, a
+// message of the benchmark may have.
 const maxLines = 8
 
 // lines are the values of the header lines of one name, in order.
@@ -156,6 +156,10 @@ func (m *message) header(line []byte, length *int) bool {
 		}
 	case 16:
 		if bytes.EqualFold(name, []byte("WWW-Authenticate")) {
+			return m.challenge.add(value)
+		}
+	case 18:
+		if bytes.EqualFold(name, []byte("Proxy-Authenticate")) {
 			return m.challenge.add(value)
 		}
 	}

@@ -102,8 +102,8 @@ func parse(args []string) (*options, error) {
 	o := &options{}
 	f := flag.NewFlagSet("bench/server", flag.ContinueOnError)
 	servers := f.String("servers", "sipway,kamailio,sipgo,floor", "which to run, in this order")
-	ops := f.String("op", "options-udp,register-udp,call-udp-udp,call-tcp-tcp,call-ws-ws,call-ws-udp",
-		"operations: options-T, register-T, call-T-T with udp, tcp or ws for T; or idle-ws")
+	ops := f.String("op", "options-udp,register-udp,call-udp-udp,call-tcp-tcp,call-ws-ws,call-ws-udp,authcall-udp-udp",
+		"operations: options-T, register-T, call-T-T, authcall-T-T with udp, tcp or ws for T; or idle-ws")
 	f.IntVar(&o.rounds, "rounds", 6, "measured rounds of each operation and server, after one that is not")
 	f.IntVar(&o.calls, "calls", 2500, "calls in a round")
 	f.IntVar(&o.requests, "requests", 20000, "OPTIONS or REGISTER requests in a round")

@@ -87,7 +87,7 @@ func compare(ctx context.Context, o *options, dir string, out io.Writer) (err er
 func startAll(ctx context.Context, o *options, dir string) ([]*contender, error) {
 	var contenders []*contender
 	for _, name := range o.servers {
-		p, err := start(ctx, name, o, dir, plan{pairs: o.pairs, connections: 4 * o.pairs})
+		p, err := start(ctx, name, o, dir, plan{pairs: o.pairs, connections: 6 * o.pairs})
 		if err != nil {
 			return contenders, err
 		}

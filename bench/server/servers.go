@@ -177,7 +177,7 @@ func startKamailio(ctx context.Context, o *options, dir string, t load.Target, n
 	}
 	err = kamailio.Config{
 		UDP: t.UDP, TCP: t.TCP, WS: t.WS, Domain: t.Domain, Password: t.Password,
-		Database: dsn, UDPChildren: o.udpChildren, TCPChildren: 1, MaxConnections: need.connections + 1000,
+		Challenged: load.ChallengedSource, Database: dsn, UDPChildren: o.udpChildren, TCPChildren: 1, MaxConnections: need.connections + 1000,
 	}.Write(f)
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
@@ -231,7 +231,7 @@ func child(ctx context.Context, args []string) error {
 			return err
 		}
 		if args[0] == childSipgo {
-			return sipgoproxy.Serve(ctx, l, sipgoproxy.Config{Domain: domain, Password: password})
+			return sipgoproxy.Serve(ctx, l, sipgoproxy.Config{Domain: domain, Password: password, Challenged: load.ChallengedSource})
 		}
 		return floor.Echo(ctx, l)
 	}

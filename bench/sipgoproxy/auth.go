@@ -19,9 +19,10 @@ type authenticator struct {
 	counts map[string]int // the last count of each nonce
 }
 
-// check returns the user who sent a request, or else a challenge for him.
-func (a *authenticator) check(req *sip.Request) (user, challenge string) {
-	header := req.GetHeader("Authorization")
+// check returns the user who sent a request, by the credentials in the named
+// header, or else a challenge for him.
+func (a *authenticator) check(req *sip.Request, name string) (user, challenge string) {
+	header := req.GetHeader(name)
 	if header == nil {
 		return "", a.challenge()
 	}

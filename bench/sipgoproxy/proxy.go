@@ -3,8 +3,8 @@
 // nothing besides. It is what a Go programmer gets who takes the library
 // instead of a server.
 //
-// Bindings are kept in memory, REGISTER is authenticated by digest with MD5,
-// qop and a nonce count that must rise. Calls go to one binding, in server and
+// Bindings are kept in memory, REGISTER and the calls from one address are
+// authenticated by digest with MD5, qop and a nonce count that must rise. Calls go to one binding, in server and
 // client transactions of the library. Missing are CANCEL, forking, expiry,
 // loop detection and everything else that the benchmark does not ask for.
 package sipgoproxy
@@ -25,8 +25,9 @@ import (
 
 // Config says for whom to serve.
 type Config struct {
-	Domain   string
-	Password string // of every user
+	Domain     string
+	Password   string     // of every user
+	Challenged netip.Addr // whose calls need credentials
 }
 
 // proxy is the server. It is safe for concurrent use.
@@ -109,7 +110,7 @@ func (p *proxy) options(req *sip.Request, tx sip.ServerTransaction) {
 
 // register is RFC 3261 §10.3 for one contact.
 func (p *proxy) register(req *sip.Request, tx sip.ServerTransaction) {
-	name, challenge := p.auth.check(req)
+	name, challenge := p.auth.check(req, "Authorization")
 	if challenge != "" {
 		res := sip.NewResponseFromRequest(req, 401, "Unauthorized", nil)
 		res.AppendHeader(sip.NewHeader("WWW-Authenticate", challenge))
@@ -149,6 +150,25 @@ func (p *proxy) find(u *sip.Uri) (b binding, ok bool) {
 }
 
 func (p *proxy) invite(req *sip.Request, tx sip.ServerTransaction) {
+	if from, err := netip.ParseAddrPort(req.Source()); err == nil && from.Addr() == p.cfg.Challenged {
+		name, challenge := p.auth.check(req, "Proxy-Authorization")
+		if challenge != "" {
+			res := sip.NewResponseFromRequest(req, 407, "Proxy Authentication Required", nil)
+			res.AppendHeader(sip.NewHeader("Proxy-Authenticate", challenge))
+			respond(tx, res)
+			// The transaction ends with this handler, and the ACK would be no part of it.
+			select {
+			case <-tx.Acks():
+			case <-tx.Done():
+			}
+			return
+		}
+		if name != req.From().Address.User {
+			respond(tx, sip.NewResponseFromRequest(req, 403, "Forbidden", nil))
+			return
+		}
+		req.RemoveHeader("Proxy-Authorization")
+	}
 	respond(tx, sip.NewResponseFromRequest(req, 100, "Trying", nil))
 	p.forward(req, tx)
 }

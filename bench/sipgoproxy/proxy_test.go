@@ -19,7 +19,9 @@ func TestOperations(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, l, Config{Domain: "example.test", Password: "secret"}) }()
+	go func() {
+		ended <- Serve(ctx, l, Config{Domain: "example.test", Password: "secret", Challenged: load.ChallengedSource})
+	}()
 	defer func() {
 		stop()
 		if err := <-ended; err != nil {
@@ -39,6 +41,7 @@ func TestOperations(t *testing.T) {
 	for _, name := range []string{
 		"options-udp", "register-udp", "register-ws",
 		"call-udp-udp", "call-tcp-tcp", "call-ws-ws", "call-ws-udp", "call-udp-ws",
+		"authcall-udp-udp", "authcall-tcp-ws", "authcall-ws-udp",
 	} {
 		t.Run(name, func(t *testing.T) {
 			op, err := load.ParseOp(name)
