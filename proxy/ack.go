@@ -11,21 +11,22 @@ import (
 // dropped. Only an ACK along a route that we gave out, or to a URI within reach, gets
 // anywhere.
 func (p *Proxy) Ack(f sip.Flow, ack *sip.Message) {
-	r := request{flow: f, msg: ack, loop: p.loopHash(ack)}
-	if err := p.examine(&r); err != nil {
+	r := takeRequest(f, ack)
+	r.loop = p.loopHash(ack)
+	if err := p.examine(r); err != nil {
 		p.Logger.Debug("ACK dropped", "call-id", ack.CallID(), "error", err)
 		return
 	}
 	if r.inDialog || p.Auth.Trusted(f) {
 		p.Calls.Within(ack, f)
 	}
-	p.disarm(&r)
-	p.ackToInstance(&r)
+	p.disarm(r)
+	p.ackToInstance(r)
 	switch {
 	case r.next != nil && r.next.gone:
 	case r.next != nil:
-		p.forwardAck(&r, r.next.flow)
-	case p.mayRelayAck(&r):
+		p.forwardAck(r, r.next.flow)
+	case p.mayRelayAck(r):
 		target := r.uri
 		for route, err := range r.msg.Addresses(sip.HRoute) {
 			if err == nil {
@@ -42,7 +43,7 @@ func (p *Proxy) Ack(f sip.Flow, ack *sip.Message) {
 				p.Logger.Debug("ACK dropped", "call-id", ack.CallID(), "error", err)
 				return
 			}
-			p.forwardAck(&r, flow)
+			p.forwardAck(r, flow)
 		})
 	}
 }
@@ -77,8 +78,10 @@ func (p *Proxy) sendLargeAck(r *request, to sip.Flow, s sip.Server) {
 	p.sendAck(r, to)
 }
 
+// sendAck sends the ACK and releases it.
 func (p *Proxy) sendAck(r *request, to sip.Flow) {
-	m, err := p.forwarded(r, to, &target{uri: r.msg.RequestURI()}, maxBreadth, true)
+	r.room[0] = target{uri: r.msg.RequestURI()}
+	m, err := p.forwarded(r, r.msg, to, &r.room[0], maxBreadth, true)
 	if err == nil {
 		err = p.Network.Send(to, m.Bytes())
 	}
@@ -86,4 +89,5 @@ func (p *Proxy) sendAck(r *request, to sip.Flow) {
 		p.Logger.Debug("ACK dropped", "call-id", r.msg.CallID(), "error", err)
 	}
 	r.msg.Release()
+	r.release()
 }

@@ -12,7 +12,7 @@ import (
 // checked as RFC 3325 §5 asks), and nobody but one has us send to a foreign domain: there
 // is no open relay.
 func (p *Proxy) authorize(c *responseContext) {
-	r := &c.request
+	r := c.request
 	// A request within a dialog is not challenged: its route was given to the two sides of
 	// that dialog only, and clients have no answer to a challenge there (RFC 3261 §22.1
 	// for ACK, and for the others what browsers do). That is for what takes the flow to the
@@ -46,7 +46,7 @@ func (p *Proxy) authorize(c *responseContext) {
 // authenticate makes sure that a request is from the user who it says it is from, or, where it
 // says nothing, from one of our users.
 func (p *Proxy) authenticate(c *responseContext, claim claim) {
-	r := &c.request
+	r := c.request
 	aor, realm := claim.aor, strings.ToLower(p.Domains[0])
 	if aor == "" {
 		aor, _ = p.Auth.User(r.flow)
@@ -64,7 +64,7 @@ func (p *Proxy) authenticate(c *responseContext, claim claim) {
 
 // prove has the sender show that he is that user, or where aor is "" some user of the realm.
 func (p *Proxy) prove(c *responseContext, aor, display, realm string) {
-	r := &c.request
+	r := c.request
 	p.Auth.Authenticate(r.flow, r.msg, realm, true, func(d auth.Decision) {
 		switch {
 		case !d.OK():

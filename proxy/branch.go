@@ -74,16 +74,16 @@ func (b *branch) build(flow sip.Flow, sole bool) *sip.Message {
 	}
 	sole = sole && len(c.branches) == 1 && len(b.target.next) == 0
 	breadth := int(b.breadth)
-	r := c.request
-	if flow.Transport == sip.UDP && r.msg.Size() > largestDatagram/2 {
+	r, m := c.request, c.request.msg
+	if flow.Transport == sip.UDP && m.Size() > largestDatagram/2 {
 		sole = false // it may grow too large, and is made anew then
 	}
 	if sole && !r.shared {
-		c.request.msg = nil // it is the branch's now
+		r.msg = nil // it is the branch's now
 	}
 	c.building++
 	c.mu.Unlock()
-	m, err := c.proxy.forwarded(&r, flow, &b.target, breadth, sole)
+	m, err := c.proxy.forwarded(r, m, flow, &b.target, breadth, sole)
 	c.mu.Lock()
 	c.building--
 	c.letGo()

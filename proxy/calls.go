@@ -15,7 +15,7 @@ func (p *Proxy) record(c *responseContext) {
 	if p.Calls == nil {
 		return
 	}
-	r := &c.request
+	r := c.request
 	var call dialog.Request
 	switch {
 	case r.msg.ToTag() != "":

@@ -21,20 +21,17 @@ type responseContext struct {
 	method sip.Method
 	callID string // for the log
 
-	// request is worked on by one goroutine at a time until forward, read by the branches
-	// from then on, and let go with the last of them. received is the message that it began
-	// with, the transaction's.
-	request  request
-	received *sip.Message
+	// request is worked on by one goroutine at a time until forward, read by the branches and
+	// whoever holds the context from then on, and let go with the last of them: then it is nil.
+	request *request
 
 	// home says that the Request-URI is one of ours, so that targets may be added (RFC 3261
 	// §16.5). What is set beside it is so before forward.
 	home        bool
 	inDialog    bool
 	secure      bool // the Request-URI is a sips URI
+	fromUser    bool // the sender is a user of ours, who was authenticated
 	disposition disposition
-	preferences preferences
-	event       string // package of a SUBSCRIBE
 	timer       sessionTimer
 	parking     *parking // nil where nobody is waited for
 	merge       mergeKey // in the proxy's index until the last branch has ended
@@ -43,9 +40,8 @@ type responseContext struct {
 
 	mu       sync.Mutex
 	call     dialog.Request // the request among the calls that pass
-	set      targetSet
-	branches []*branch // those started, in that order
-	first    branch    // room for the usual one
+	branches []*branch      // those started, in that order
+	first    branch         // room for the usual one
 	room     [1]*branch
 	open     int32          // branches without a final response
 	holds    int32          // those who may yet add targets
@@ -71,7 +67,7 @@ const (
 
 // forward begins with the request's first targets. It takes ownership of the slice.
 func (c *responseContext) forward(targets []target) {
-	c.secure, c.inDialog = c.request.uri.IsSIPS(), c.request.inDialog
+	c.secure, c.inDialog, c.fromUser = c.request.uri.IsSIPS(), c.request.inDialog, c.request.aor != ""
 	suited := c.suit(targets)
 	c.mu.Lock()
 	if c.closed {
@@ -90,7 +86,7 @@ func (c *responseContext) forward(targets []target) {
 		c.reject(err)
 		return
 	}
-	c.set.begin(targets, &c.disposition)
+	c.request.set.begin(targets, &c.disposition)
 	due := c.due()
 	c.mu.Unlock()
 	if c.method == sip.INVITE {
@@ -106,20 +102,20 @@ func (c *responseContext) forward(targets []target) {
 // start at once. It returns how many were new. None are any more once the request has its
 // final response, was cancelled or declined for all, or if it was not for us.
 func (c *responseContext) add(targets ...target) (added int) {
-	targets = c.suit(targets)
 	c.mu.Lock()
 	if c.closed || !c.home {
 		c.mu.Unlock()
 		return 0
 	}
+	targets = c.suit(targets)
 	for i := range targets {
-		if len(c.branches)+len(c.set.waiting) >= maxBranches {
+		if len(c.branches)+len(c.request.set.waiting) >= maxBranches {
 			break
 		}
 		if c.known(&targets[i]) {
 			continue
 		}
-		c.set.insert(targets[i])
+		c.request.set.insert(targets[i])
 		added++
 	}
 	due := c.due()
@@ -180,34 +176,30 @@ func (c *responseContext) settle() {
 // end lets go of what only branches need: over UDP the transactions live on for 64*T1. The
 // caller holds mu.
 func (c *responseContext) end() {
-	if c.ended {
-		return
+	if !c.ended {
+		c.ended = true
+		c.finals = nil
+		if c.noAnswer != nil {
+			c.noAnswer.Stop()
+		}
+		c.proxy.contextEnded(c)
 	}
-	c.ended = true
 	c.letGo()
-	c.set = targetSet{}
-	c.finals = nil
-	if c.noAnswer != nil {
-		c.noAnswer.Stop()
-	}
-	c.proxy.contextEnded(c)
 }
 
-// letGo releases the request of a context that has ended, once no branch is reading it. The
-// caller holds mu.
+// letGo releases the request of a context that has ended, once neither a branch nor a hold is
+// reading it. The caller holds mu.
 func (c *responseContext) letGo() {
-	if !c.ended || c.building > 0 || c.received == nil {
+	r := c.request
+	if !c.ended || c.building > 0 || c.holds > 0 || r == nil {
 		return
 	}
-	own := c.request.msg
-	if c.request.shared {
-		own = nil
+	c.request = nil
+	c.tx.Release(r.received)
+	if r.msg != nil && !r.shared {
+		r.msg.Release()
 	}
-	c.tx.Release(c.received)
-	c.request, c.received = request{}, nil
-	if own != nil {
-		own.Release()
-	}
+	r.release()
 }
 
 // provisional forwards a response below 200, whichever branch it is of, until a final one
@@ -296,7 +288,7 @@ func (b *branch) replace(status int) bool {
 	}
 	other := b.target.next[0]
 	other.rank, other.next = b.target.rank, b.target.next[1:]
-	c.set.insert(other)
+	c.request.set.insert(other)
 	return true
 }
 
@@ -308,7 +300,7 @@ func (c *responseContext) closeBranch(b *branch) {
 		c.open--
 		c.breadth.used -= b.breadth
 		if !b.passed {
-			c.set.active--
+			c.request.set.active--
 		}
 	}
 }
@@ -339,7 +331,7 @@ func cancelAll(pending []*transaction.Client, reason string) {
 // tried while its responses are still on their way.
 func (c *responseContext) passOver() {
 	c.mu.Lock()
-	if c.closed || len(c.set.waiting) == 0 {
+	if c.closed || len(c.request.set.waiting) == 0 {
 		c.mu.Unlock()
 		return
 	}
@@ -349,7 +341,7 @@ func (c *responseContext) passOver() {
 			continue
 		}
 		b.passed = true
-		c.set.active--
+		c.request.set.active--
 		if b.cancel(reasonNoAnswer) {
 			pending = append(pending, b.client)
 		}

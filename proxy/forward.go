@@ -7,12 +7,11 @@ import (
 	"github.com/sipway/sipway/sip"
 )
 
-// forwarded is RFC 3261 §16.6, steps 1 to 9: the request as it goes to one target over
-// one flow, with its part of the Max-Breadth. sole says that there will never be another
-// target, so that a copy that was made already will do.
-func (p *Proxy) forwarded(r *request, to sip.Flow, t *target, breadth int, sole bool) (*sip.Message, error) {
-	m := r.msg // step 1
-	if r.shared || !sole {
+// forwarded is RFC 3261 §16.6, steps 1 to 9: the request, whose message is m, as it goes to
+// one target over one flow, with its part of the Max-Breadth. sole says that there will never
+// be another target, so that a copy that was made already will do.
+func (p *Proxy) forwarded(r *request, m *sip.Message, to sip.Flow, t *target, breadth int, sole bool) (*sip.Message, error) {
+	if r.shared || !sole { // step 1
 		m = m.Clone()
 	}
 	recorded := recordRoutes(m.Method())

@@ -167,7 +167,7 @@ func (p *Proxy) disarmResponse(c *responseContext, m *sip.Message, from sip.Flow
 		m.Remove(sip.HPPreferredIdentity)
 		return
 	}
-	if !p.mayShow(m, c.tx.Flow(), c.request.aor != "") {
+	if !p.mayShow(m, c.tx.Flow(), c.fromUser) {
 		m.Remove(sip.HPAssertedIdentity)
 	}
 }

@@ -49,7 +49,7 @@ func (p *Proxy) isGRUU(u *sip.URI) bool {
 // contact for Request-URI, as browsers know no temporary GRUU of their own. Within a dialog
 // the route that the dialog was given still says where it goes, as long as that is there.
 func (p *Proxy) toGRUU(c *responseContext) {
-	r := &c.request
+	r := c.request
 	aor, of, ok := p.Locations.GRUU(&r.uri)
 	onRoute := r.next != nil && !r.next.gone || r.msg.Has(sip.HRoute)
 	switch {
@@ -162,7 +162,7 @@ func (p *Proxy) isLost(r *request) bool {
 // now. The contact stays the same when the browser connects anew, so a dialog outlives its
 // connection.
 func (p *Proxy) toContact(c *responseContext) {
-	r := &c.request
+	r := c.request
 	aor, ok := p.Locations.LookupContact(&r.uri)
 	if !ok {
 		c.reject(refuse(480, "")) // which ends no dialog, as 404 would

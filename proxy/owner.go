@@ -72,7 +72,7 @@ func flowTo(b *store.Binding, onward bool) sip.Flow {
 // toOwner forwards a request within a dialog whose client has lost its flow: it may be back,
 // and memory doesn't know, or be about to come back.
 func (p *Proxy) toOwner(c *responseContext) {
-	r := &c.request
+	r := c.request
 	o, uri := r.next.owner, r.msg.RequestURI()
 	to := func(bindings []store.Binding) []target {
 		b, ok := p.bindingOf(o, bindings)

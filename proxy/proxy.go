@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -214,13 +215,12 @@ func (p *Proxy) OwnDomain(host string) bool {
 // Request processes a request that opened a server transaction, any but ACK and CANCEL.
 func (p *Proxy) Request(tx *transaction.Server) {
 	m := tx.Request()
-	c := &responseContext{proxy: p, tx: tx, method: m.Method(), callID: m.CallID()}
+	r := takeRequest(tx.Flow(), m)
+	c := &responseContext{proxy: p, tx: tx, method: m.Method(), callID: m.CallID(), request: r}
 	if c.method == sip.INVITE { // whose context lives on, and is not to hold the message's bytes
 		c.method, c.callID = sip.INVITE, strings.Clone(c.callID)
 	}
-	r := &c.request
-	r.flow, r.msg, r.shared = tx.Flow(), m, true
-	c.received = m
+	r.received, r.shared = m, true
 	r.loop = p.loopHash(r.msg) // of what was received, before anything is popped
 	if c.method == sip.INVITE {
 		tx.Handle(c) // a CANCEL may come while we look around
@@ -249,15 +249,18 @@ func (p *Proxy) examine(r *request) error {
 	return p.preprocess(r)
 }
 
-// request is a request on its way through the proxy.
+// request is a request on its way through the proxy, with all that is known of it only until
+// it has its answer and nobody works for it any more.
 type request struct {
 	flow sip.Flow // it came by
 	msg  *sip.Message
 	uri  sip.URI // its Request-URI, after preprocessing
 	loop uint32  // loop detection value
 
-	// shared says that msg is the transaction's, which must not be edited.
-	shared bool
+	// received is the message of a transaction, and shared says that msg is still the same,
+	// which must not be edited.
+	received *sip.Message
+	shared   bool
 
 	inDialog bool // it has a To tag and took a route that we gave out
 	next     *hop // where that route says it goes
@@ -269,6 +272,28 @@ type request struct {
 
 	// stranger says that nobody knows who the sender is, and the request is for one of our users.
 	stranger bool
+
+	preferences preferences
+	event       string    // package of a SUBSCRIBE
+	set         targetSet // guarded by the context's mu
+
+	onward hop       // room for next
+	room   [1]target // for the usual one
+}
+
+// requests holds what was released: it is what a request needs most memory for.
+var requests = sync.Pool{New: func() any { return new(request) }}
+
+func takeRequest(f sip.Flow, m *sip.Message) *request {
+	r := requests.Get().(*request)
+	r.flow, r.msg = f, m
+	return r
+}
+
+// release says that nobody uses r any more. It need not be called.
+func (r *request) release() {
+	*r = request{}
+	requests.Put(r)
 }
 
 // editable returns the request for an edit, a copy of its own from the first one on.

@@ -76,7 +76,7 @@ func (r *redirection) follow(value string) bool {
 	}
 	u, err := sip.ParseURI(a.URI)
 	c := r.context
-	if err != nil || !u.IsSIP() || u.IsSIPS() != c.request.uri.IsSIPS() { // RFC 5630 §5.3
+	if err != nil || !u.IsSIP() || u.IsSIPS() != c.secure { // RFC 5630 §5.3
 		return false
 	}
 	// The contacts of a redirection are tried in the order of their own q, all of them
@@ -95,7 +95,7 @@ func (r *redirection) follow(value string) bool {
 			}
 			r.resolved(targets)
 		})
-	case p.Recurse == RecurseAny && !p.ours(&u) && !unreachable(u.Host) && p.mayCallOut(&c.request):
+	case p.Recurse == RecurseAny && !p.ours(&u) && !unreachable(u.Host) && p.mayCallOut(c.request):
 		r.mu.Lock()
 		r.found = append(r.found, target{uri: requestURI(a.URI, &u), hop: hop{uri: &u}, rank: rank})
 		r.mu.Unlock()

@@ -60,7 +60,9 @@ func (p *Proxy) preprocess(r *request) error {
 		// is not in the token.
 		return nil
 	}
-	r.next = p.dialogHop(last, token, &r.uri, r.msg)
+	if p.dialogHop(r, last, token) {
+		r.next = &r.onward
+	}
 	if recordRoutes(r.msg.Method()) {
 		r.owner = p.tokens.ownerIn(first) // the first of ours names the way to the sender
 		if r.next != nil {
@@ -135,32 +137,34 @@ func sameFlow(a, b sip.Flow) bool {
 	return a.Remote == b.Remote
 }
 
-// dialogHop is where a request goes by its last own Route: the flow f that its token names,
-// or the present flow of the same client.
-func (p *Proxy) dialogHop(f sip.Flow, token string, uri *sip.URI, m *sip.Message) *hop {
-	onward := m.Has(sip.HRoute)
+// dialogHop finds where a request goes by its last own Route: the flow f that its token names,
+// or the present flow of the same client. It is false where the route does not say.
+func (p *Proxy) dialogHop(r *request, f sip.Flow, token string) bool {
+	h, onward := &r.onward, r.msg.Has(sip.HRoute)
+	*h = hop{flow: f, registered: true}
 	if !f.Transport.Reliable() {
-		h := &hop{flow: f, registered: true}
 		if present, ok := p.presentFlow(p.tokens.ownerIn(token), onward); ok && present.Transport == sip.UDP {
 			h.flow = present // what the NAT before the phone makes of it now
 		} else if !onward {
-			h.flow.Remote = contactOrSource(uri, f.Remote)
+			h.flow.Remote = contactOrSource(&r.uri, f.Remote)
 		}
-		return h
+		return true
 	}
-	if f, ok := p.Network.Flow(f.ID); ok {
-		return &hop{flow: f, registered: true}
+	var ok bool
+	if h.flow, ok = p.Network.Flow(f.ID); ok {
+		return true
 	}
 	// The connection has gone. The client may have come back, over another one.
 	o := p.tokens.ownerIn(token)
-	if present, ok := p.presentFlow(o, onward); ok {
-		return &hop{flow: present, registered: true}
+	if h.flow, ok = p.presentFlow(o, onward); ok {
+		return true
 	}
 	// A peer with an address of its own may be called again, a browser may not.
-	if onward || !unreachable(uri.Host) {
-		return nil
+	if onward || !unreachable(r.uri.Host) {
+		return false
 	}
-	return &hop{gone: true, registered: true, owner: o}
+	*h = hop{gone: true, registered: true, owner: o}
+	return true
 }
 
 // contactOrSource chooses where to send to a UDP client: to its contact where that has the

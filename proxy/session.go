@@ -24,7 +24,7 @@ func refreshes(m sip.Method) bool { return m == sip.INVITE || m == sip.UPDATE }
 // what it and we allow, and below what we want. Where none is asked for, one is only where
 // the configuration says so.
 func (p *Proxy) timeSession(c *responseContext) error {
-	r := &c.request
+	r := c.request
 	if !r.msg.Has(sip.HSessionExpires) {
 		if p.SessionExpires > 0 && refreshes(c.method) {
 			p.askForTimer(c)
@@ -58,7 +58,7 @@ func (p *Proxy) timeSession(c *responseContext) error {
 
 // askForTimer puts a session timer into a request that has none.
 func (p *Proxy) askForTimer(c *responseContext) {
-	r := &c.request
+	r := c.request
 	interval := max(seconds(p.SessionExpires), requestMinSE(r.msg))
 	c.timer = sessionTimer{interval, r.msg.HasToken(sip.HSupported, "timer")}
 	r.editable().Append(sip.HSessionExpires, format(interval))

@@ -79,7 +79,7 @@ func (c *responseContext) known(t *target) bool {
 			return true
 		}
 	}
-	return contains(c.set.waiting, t)
+	return contains(c.request.set.waiting, t)
 }
 
 func contains(targets []target, t *target) bool {
@@ -116,8 +116,8 @@ func (c *responseContext) due() (due []*branch) {
 		return nil
 	}
 	from := len(c.branches)
-	for c.set.turn() && c.breadth.free() > len(c.branches)-from {
-		c.branches = append(c.branchRoom(), c.newBranch(c.set.take()))
+	for c.request.set.turn() && c.breadth.free() > len(c.branches)-from {
+		c.branches = append(c.branchRoom(), c.newBranch(c.request.set.take()))
 	}
 	if due = c.branches[from:]; len(due) == 0 {
 		return nil
@@ -153,7 +153,7 @@ func startAll(due []*branch) {
 // watchAnswer gives the present group its time to answer, where another one follows, and
 // reports whether it did. The caller holds mu.
 func (c *responseContext) watchAnswer() bool {
-	if c.proxy.NoAnswer <= 0 || c.method != sip.INVITE || len(c.set.waiting) == 0 {
+	if c.proxy.NoAnswer <= 0 || c.method != sip.INVITE || len(c.request.set.waiting) == 0 {
 		return false
 	}
 	if c.noAnswer == nil {

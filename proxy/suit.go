@@ -4,14 +4,14 @@ import "github.com/sipway/sipway/sip"
 
 // suit returns those of the targets that suit the request: those the caller prefers, and of
 // one to a sips URI only those that registered such a contact. It is called before they are
-// put into the set.
+// put into the set, while the request is there.
 func (c *responseContext) suit(targets []target) []target {
 	switch {
 	case !c.home:
-	case c.preferences.some():
-		targets = c.preferences.apply(targets)
+	case c.request.preferences.some():
+		targets = c.request.preferences.apply(targets)
 	case implies(targets):
-		wanted := implied(c.method, c.event)
+		wanted := implied(c.method, c.request.event)
 		targets = wanted.apply(targets)
 	}
 	n := 0

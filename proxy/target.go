@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/sipway/sipway/sip"
 	"github.com/sipway/sipway/store"
@@ -25,7 +26,7 @@ type target struct {
 // findTargets is RFC 3261 §16.5: it determines the target set and has the request
 // forwarded to it.
 func (p *Proxy) findTargets(c *responseContext) {
-	r := &c.request
+	r := c.request
 	if recordRoutes(r.msg.Method()) {
 		r.owner = p.ownerOf(r)
 	}
@@ -56,10 +57,10 @@ func (p *Proxy) findTargets(c *responseContext) {
 // follow determines the targets of a request whose URI says nothing that would have to be
 // looked into first.
 func (p *Proxy) follow(c *responseContext) {
-	r := &c.request
+	r := c.request
 	switch {
 	case r.next != nil:
-		c.forward([]target{{uri: r.msg.RequestURI(), hop: *r.next}})
+		c.forward(append(r.room[:0], target{uri: r.msg.RequestURI(), hop: *r.next}))
 	case r.msg.Has(sip.HRoute):
 		nextRoute(c)
 	case !p.ours(&r.uri) && !r.uri.IsSIP():
@@ -80,9 +81,9 @@ func (p *Proxy) follow(c *responseContext) {
 			return
 		}
 		c.disposition = readDisposition(r.msg)
-		c.preferences = readPreferences(r.msg)
+		r.preferences = readPreferences(r.msg)
 		if c.method == sip.SUBSCRIBE {
-			c.event, _, _ = r.msg.Event() // without one nothing is implied
+			r.event, _, _ = r.msg.Event() // without one nothing is implied
 		}
 		p.lookup(p.aor(&r.uri), c)
 	}
@@ -90,7 +91,7 @@ func (p *Proxy) follow(c *responseContext) {
 
 // nextRoute sends the request to where its first Route says.
 func nextRoute(c *responseContext) {
-	r := &c.request
+	r := c.request
 	for route, err := range r.msg.Addresses(sip.HRoute) {
 		u := sip.URI{}
 		if err == nil {
@@ -122,7 +123,7 @@ func (p *Proxy) lookup(aor string, c *responseContext) {
 }
 
 func (p *Proxy) forwardTo(bindings []store.Binding, aor string, c *responseContext) {
-	targets := p.targetsOf(bindings)
+	targets := p.appendTargets(c.request.room[:0], bindings)
 	if c.redirect(targets) || c.park(aor, targets) {
 		return
 	}
@@ -134,8 +135,11 @@ func (p *Proxy) forwardTo(bindings []store.Binding, aor string, c *responseConte
 }
 
 // targetsOf makes the targets of an AOR's bindings.
-func (p *Proxy) targetsOf(bindings []store.Binding) []target {
-	targets := make([]target, 0, len(bindings))
+func (p *Proxy) targetsOf(bindings []store.Binding) []target { return p.appendTargets(nil, bindings) }
+
+// appendTargets is targetsOf, into room of the caller's that is empty.
+func (p *Proxy) appendTargets(targets []target, bindings []store.Binding) []target {
+	targets = slices.Grow(targets, len(bindings))
 	for i := range bindings {
 		if t, ok := p.bindingTarget(&bindings[i]); ok && !contains(targets, &t) {
 			targets = addTarget(targets, t)
