@@ -83,7 +83,7 @@ func appendKey(b []byte, source netip.Addr, method sip.Method, branch, host stri
 // that it can't, and the transaction goes on itself.
 func (a *answers) keep(s *Server) bool {
 	id := &s.id
-	if id.legacy != nil || !plain(s.flow.Remote.Addr()) || !plain(s.reply.Local.Addr()) || !plain(s.reply.Remote.Addr()) {
+	if id.legacy != nil || !plain(s.flow.Remote.Addr()) || !plain(s.flow.Local.Addr()) || !plain(s.replyTo.Addr()) {
 		return false
 	}
 	var room [256]byte
@@ -102,8 +102,8 @@ func (a *answers) keep(s *Server) bool {
 	binary.NativeEndian.PutUint64(b[hashAt:], hash)
 	binary.NativeEndian.PutUint32(b[keySizeAt:], uint32(len(key)))
 	binary.NativeEndian.PutUint32(b[sizeAt:], uint32(size))
-	putAddrPort(b[flowAt:], s.reply.Local)
-	putAddrPort(b[flowAt+18:], s.reply.Remote)
+	putAddrPort(b[flowAt:], s.flow.Local)
+	putAddrPort(b[flowAt+18:], s.replyTo)
 	copy(b[recordHead:], key)
 	copy(b[recordHead+len(key):], s.last)
 	shard.file(place, b)

@@ -128,13 +128,13 @@ func BenchmarkInvite(b *testing.B) {
 func (s *Server) expireNow() {
 	if s.now() != terminated {
 		s.mu.Lock()
-		s.settle(s.machine.timeout())
+		s.settle(s.machine().timeout())
 	}
 }
 
 func (c *Client) expireNow() {
 	if c.now() != terminated {
 		c.mu.Lock()
-		c.finish(c.machine.timeout())
+		c.finish(c.machine().timeout())
 	}
 }

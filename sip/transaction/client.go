@@ -26,11 +26,9 @@ type Client struct {
 	branch  string
 	method  sip.Method
 	handler ClientHandler // nil where nobody cares
-	machine clientMachine
 
 	// request is kept of an INVITE as long as an ACK or CANCEL may have to be made of it.
 	request *sip.Message
-	ack     []byte // the ACK of a non-2xx, for retransmission
 
 	cancelled bool   // the user wants it cancelled
 	reason    string // the Reason of the CANCEL
@@ -58,11 +56,15 @@ func newClient(l *Layer, f sip.Flow, m *sip.Message, h ClientHandler) *Client {
 	}
 	if c.method == sip.INVITE {
 		c.request = m
-		c.machine = (*inviteClient)(c)
-	} else {
-		c.machine = (*nonInviteClient)(c)
 	}
 	return c
+}
+
+func (c *Client) machine() clientMachine {
+	if c.method == sip.INVITE {
+		return (*inviteClient)(c)
+	}
+	return (*nonInviteClient)(c)
 }
 
 // Flow returns the flow that the request was sent on.
@@ -82,7 +84,7 @@ func (c *Client) Cancel(reason string) {
 		return
 	}
 	c.cancelled, c.reason = true, reason
-	c.finish(c.machine.cancel())
+	c.finish(c.machine().cancel())
 }
 
 // start sends the request, m. The error is that of the transport, and the transaction has
@@ -90,7 +92,7 @@ func (c *Client) Cancel(reason string) {
 func (c *Client) start(m *sip.Message) error {
 	c.mu.Lock()
 	c.starting = true
-	do := c.machine.start()
+	do := c.machine().start()
 	c.timers.sync(&c.layer.clock, (*clientTimers)(c))
 	c.mu.Unlock()
 
@@ -115,7 +117,7 @@ func (c *Client) start(m *sip.Message) error {
 // receive takes a response that matched.
 func (c *Client) receive(m *sip.Message) {
 	c.mu.Lock()
-	do := c.machine.response(m)
+	do := c.machine().response(m)
 	told := do.tell.m == m
 	c.finish(do)
 	if !told {
@@ -132,9 +134,9 @@ func (t *clientTimers) Expire() {
 	c.mu.Lock()
 	switch c.timers.due(c.layer.clock.now()) {
 	case lifetimeSlot:
-		c.finish(c.machine.timeout())
+		c.finish(c.machine().timeout())
 	case retransmitSlot:
-		c.finish(c.machine.retransmit())
+		c.finish(c.machine().retransmit())
 	default:
 		c.finish(action{})
 	}
@@ -150,7 +152,7 @@ func (c *Client) flowClosed(err error) {
 // of Request while there is one, so that the handler isn't called before it knows the
 // transaction.
 func (c *Client) failed(cause error) action {
-	do := c.machine.transportError(transportError(cause))
+	do := c.machine().transportError(transportError(cause))
 	if c.starting && do.tell.err != nil {
 		c.failure, do.tell = do.tell.err, event{}
 	}
@@ -205,7 +207,7 @@ func (c *Client) tell(e event) {
 
 // end takes the transaction out of the tables; the machine is in Terminated.
 func (c *Client) end() {
-	c.last, c.ack = nil, nil
+	c.last = nil
 	c.forget()
 	c.layer.removeClient(c)
 }

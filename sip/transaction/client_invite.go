@@ -19,7 +19,6 @@ func (c *inviteClient) enter(s state) {
 		c.last = nil
 		c.arm(0, 0)
 	case completed: // Timer D
-		c.last = nil // what answers a repetition is the ACK
 		(*Client)(c).forget()
 		if c.reliable() {
 			c.enter(terminated)
@@ -54,13 +53,13 @@ func (c *inviteClient) response(m *sip.Message) action {
 		default:
 			// RFC 3261 §17.1.1.2: acknowledged over reliable transports too.
 			ack := newAck(c.request, m).Bytes()
-			c.ack = ack
+			c.last = ack // what answers a repetition
 			c.enter(completed)
 			return action{send: ack, tell: event{m: m}}
 		}
 	case completed:
 		if status >= 300 {
-			return action{send: c.ack}
+			return action{send: c.last}
 		}
 	case accepted:
 		if status >= 200 && status < 300 {

@@ -49,10 +49,10 @@ func (c *Client) fire(respond func(int), event string) {
 		respond(486)
 	case "retransmission timer":
 		c.mu.Lock()
-		c.finish(c.machine.retransmit())
+		c.finish(c.machine().retransmit())
 	case "lifetime timer":
 		c.mu.Lock()
-		c.finish(c.machine.timeout())
+		c.finish(c.machine().timeout())
 	case "transport error":
 		c.flowClosed(errBroken)
 	case "cancel":

@@ -73,7 +73,7 @@ func (s *Server) route(b []byte) (f sip.Flow, now bool) {
 	case b == nil:
 		return sip.Flow{}, false
 	case s.redial == nil:
-		return s.reply, true
+		return s.reply(), true
 	case !s.redial.done:
 		s.redial.put(b)
 		return sip.Flow{}, false

@@ -1,6 +1,7 @@
 package transaction
 
 import (
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -32,9 +33,8 @@ type Server struct {
 	chain   link[*Server]
 	id      identity
 	request atomic.Pointer[sip.Message] // nil once it has its final response; set under mu
-	reply   sip.Flow                    // where responses go
+	replyTo netip.AddrPort              // where responses go over the flow
 	arrived time.Duration               // on the layer's clock
-	machine serverMachine
 
 	handler   ServerHandler
 	released  bool // the user reads the request no more
@@ -62,19 +62,31 @@ type serverMachine interface {
 }
 
 func newServer(l *Layer, f sip.Flow, m *sip.Message) *Server {
-	s := &Server{id: newIdentity(m), reply: replyFlow(f, m.Via()), arrived: l.clock.now()}
+	s := &Server{id: newIdentity(m), replyTo: replyFlow(f, m.Via()).Remote, arrived: l.clock.now()}
 	s.layer, s.flow = l, f
 	s.request.Store(m)
 	// What arrives before the user has seen the request waits until it has.
 	s.events.telling = true
 	if s.id.method == sip.INVITE {
-		s.machine = (*inviteServer)(s)
 		s.state = proceeding
 	} else {
-		s.machine = (*nonInviteServer)(s)
 		s.state = trying
 	}
 	return s
+}
+
+func (s *Server) machine() serverMachine {
+	if s.id.method == sip.INVITE {
+		return (*inviteServer)(s)
+	}
+	return (*nonInviteServer)(s)
+}
+
+// reply is where responses go, unless another connection must be opened for them.
+func (s *Server) reply() sip.Flow {
+	f := s.flow
+	f.Remote = s.replyTo
+	return f
 }
 
 // Request returns the request, which must not be modified. Once the final response has been
@@ -198,7 +210,7 @@ func (s *Server) forgets(status int) bool {
 // respond sends the bytes of a response with this status and To tag.
 func (s *Server) respond(status int, b []byte, toTag string) error {
 	s.mu.Lock()
-	do, err := s.machine.respond(status, b)
+	do, err := s.machine().respond(status, b)
 	if err != nil {
 		s.mu.Unlock()
 		return err
@@ -219,20 +231,20 @@ func (s *Server) respond(status int, b []byte, toTag string) error {
 func (s *Server) begin() {
 	s.layer.user.Request(s)
 	s.mu.Lock()
-	s.settle(s.machine.start())
+	s.settle(s.machine().start())
 	s.tell()
 }
 
 // receive takes a retransmission of the request.
 func (s *Server) receive() {
 	s.mu.Lock()
-	s.settle(s.machine.again())
+	s.settle(s.machine().again())
 }
 
 // receiveAck takes an ACK and reports whether it is the user's.
 func (s *Server) receiveAck() (up bool) {
 	s.mu.Lock()
-	do, up := s.machine.ack()
+	do, up := s.machine().ack()
 	s.settle(do)
 	return up
 }
@@ -242,7 +254,7 @@ func (s *Server) receiveAck() (up bool) {
 func (s *Server) receiveCancel(m *sip.Message) {
 	s.mu.Lock()
 	var do action
-	if !s.cancelled && s.machine.pending() {
+	if !s.cancelled && s.machine().pending() {
 		s.cancelled = true
 		do.tell.m = m
 	}
@@ -258,9 +270,9 @@ func (t *serverTimers) Expire() {
 	s.mu.Lock()
 	switch s.timers.due(s.layer.clock.now()) {
 	case lifetimeSlot:
-		s.settle(s.machine.timeout())
+		s.settle(s.machine().timeout())
 	case retransmitSlot:
-		s.settle(s.machine.retransmit())
+		s.settle(s.machine().retransmit())
 	default:
 		s.settle(action{})
 	}
@@ -272,7 +284,7 @@ func (s *Server) flowClosed(err error) { s.failed(err) }
 // failed is the event of a transport error that nobody waits for.
 func (s *Server) failed(cause error) {
 	s.mu.Lock()
-	s.settle(s.machine.transportError(transportError(cause)))
+	s.settle(s.machine().transportError(transportError(cause)))
 }
 
 // settle is finish for an event that nobody waits for: its transport error is an event too.

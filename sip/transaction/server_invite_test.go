@@ -91,10 +91,10 @@ func (r *rig) fireServer(tx *Server, event string) {
 		respond(486)
 	case "retransmission timer":
 		tx.mu.Lock()
-		tx.settle(tx.machine.retransmit())
+		tx.settle(tx.machine().retransmit())
 	case "lifetime timer":
 		tx.mu.Lock()
-		tx.settle(tx.machine.timeout())
+		tx.settle(tx.machine().timeout())
 	case "transport error":
 		tx.failed(errBroken)
 	case "failing 200":
