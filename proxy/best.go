@@ -6,7 +6,7 @@ import "github.com/sipway/sipway/sip"
 // A 408 to another request than an INVITE ends at the server transaction (RFC 4320 §4.2).
 func (c *responseContext) best() *sip.Message {
 	var best *sip.Message
-	for _, m := range c.finals {
+	for _, m := range c.request.finals {
 		if best == nil || rank(m.Status()) < rank(best.Status()) {
 			best = m
 		}
@@ -60,7 +60,7 @@ func rank(status int) int {
 
 // aggregate is RFC 3261 §16.7 step 7: the challenges of all branches go upstream together.
 func (c *responseContext) aggregate(best *sip.Message) {
-	for _, m := range c.finals {
+	for _, m := range c.request.finals {
 		if m == best || m.Status() != 401 && m.Status() != 407 {
 			continue
 		}

@@ -12,6 +12,7 @@ type branch struct {
 	context *responseContext
 	target  target
 	leg     int32 // its number among the call's legs, from 1; set before its first response
+	breadth int32 // its part of the Max-Breadth
 
 	// Guarded by context.mu.
 	client    *transaction.Client
@@ -21,7 +22,6 @@ type branch struct {
 	passed    bool // it did not answer in time: the next group is tried
 	cancelled bool
 	reason    string            // of the CANCEL
-	breadth   int32             // its part of the Max-Breadth
 	timerC    transaction.Place // INVITE only
 	ended     []uint64          // To tags, hashed, of late 2xx that were given a BYE
 }

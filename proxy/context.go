@@ -27,30 +27,29 @@ type responseContext struct {
 
 	// home says that the Request-URI is one of ours, so that targets may be added (RFC 3261
 	// §16.5). What is set beside it is so before forward.
+	parking     *parking // nil where nobody is waited for
+	merge       mergeKey // in the proxy's index until the last branch has ended
+	timer       sessionTimer
+	tallied     atomic.Bool
+	counted     bool // among the proxy's calls until the last branch has ended
 	home        bool
 	inDialog    bool
 	secure      bool // the Request-URI is a sips URI
 	fromUser    bool // the sender is a user of ours, who was authenticated
 	disposition disposition
-	timer       sessionTimer
-	parking     *parking // nil where nobody is waited for
-	merge       mergeKey // in the proxy's index until the last branch has ended
-	counted     bool     // among the proxy's calls until then
-	tallied     atomic.Bool
 
 	mu       sync.Mutex
+	answered bool  // a final response went upstream
+	closed   bool  // no further branch is to be made
+	ended    bool  // all is over, and what was held is let go
+	open     int32 // branches without a final response
+	holds    int32 // those who may yet add targets
+	building int32 // branches that make their own message of the request
+	breadth  breadth
 	call     dialog.Request // the request among the calls that pass
 	branches []*branch      // those started, in that order
 	first    branch         // room for the usual one
 	room     [1]*branch
-	open     int32          // branches without a final response
-	holds    int32          // those who may yet add targets
-	building int32          // branches that make their own message of the request
-	finals   []*sip.Message // final responses above 2xx that were not forwarded
-	answered bool           // a final response went upstream
-	closed   bool           // no further branch is to be made
-	ended    bool           // all is over, and what was held is let go
-	breadth  breadth
 	noAnswer *time.Timer // ends the present group's time alone; INVITE only
 
 	winner    *branch // whose 2xx was forwarded first
@@ -178,7 +177,6 @@ func (c *responseContext) settle() {
 func (c *responseContext) end() {
 	if !c.ended {
 		c.ended = true
-		c.finals = nil
 		if c.noAnswer != nil {
 			c.noAnswer.Stop()
 		}
@@ -270,10 +268,10 @@ func (c *responseContext) failed(b *branch, m *sip.Message) {
 	case m == nil:
 	case b.replace(m.Status()):
 	case m.Status() >= 600:
-		c.finals = append(c.finals, m)
+		c.request.finals = append(c.request.finals, m)
 		losers = c.cancelPending(reasonDeclined)
 	default:
-		c.finals = append(c.finals, m)
+		c.request.finals = append(c.request.finals, m)
 	}
 	c.settle()
 	cancelAll(losers, reasonDeclined)

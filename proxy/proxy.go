@@ -274,8 +274,11 @@ type request struct {
 	stranger bool
 
 	preferences preferences
-	event       string    // package of a SUBSCRIBE
-	set         targetSet // guarded by the context's mu
+	event       string // package of a SUBSCRIBE
+
+	// Guarded by the context's mu.
+	set    targetSet
+	finals []*sip.Message // final responses above 2xx that were not forwarded
 
 	onward hop       // room for next
 	room   [1]target // for the usual one

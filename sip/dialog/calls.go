@@ -231,8 +231,8 @@ func (t *Calls) Begin(invite *sip.Message, caller Party, dialed string) Request 
 	c.next = s.calls[hash]
 	s.calls[hash] = c
 	c.offer(Caller, invite)
-	c.note(Caller, sip.INVITE, 0)
-	return Request{call: c, dialog: -1, side: Caller, method: sip.INVITE}
+	c.note(Caller, methodOf(sip.INVITE), 0)
+	return Request{call: c, dialog: -1, side: Caller, method: methodOf(sip.INVITE)}
 }
 
 // keep clones all texts that the record begins with, into one piece of memory.

@@ -1,6 +1,7 @@
 package dialog
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sipway/sipway/sip"
@@ -136,12 +137,12 @@ func (r Request) refused(status int) (ended bool) {
 	c.note(r.side.other(), r.method, status)
 	d := &c.dialogs[r.dialog]
 	switch {
-	case r.method == sip.BYE && (status == 401 || status == 407):
+	case r.method.name() == sip.BYE && (status == 401 || status == 407):
 		d.state = d.state.on(byeChallenged)
-	case r.method == sip.BYE:
+	case r.method.name() == sip.BYE:
 		d.state = d.state.on(byeAnswered)
 		return c.hungUp()
-	case status == 481 && (r.method == sip.INVITE || r.method == sip.UPDATE): // RFC 3261 §12.2.1.2
+	case status == 481 && (r.method.name() == sip.INVITE || r.method.name() == sip.UPDATE): // RFC 3261 §12.2.1.2
 		d.state = d.state.on(noDialog)
 		if c.alive() {
 			return false
@@ -223,19 +224,27 @@ func (c *Call) state() State {
 
 // trace is the last messages of a call.
 type trace struct {
-	steps [traceSteps]step
-	n     int // of all messages
+	steps []step // a ring once there are traceSteps of them
+	n     int    // of all messages
+	first [usualSteps]step
 }
 
-const traceSteps = 24
+// traceSteps is how many messages are kept of a call, usualSteps what most calls have at most.
+const (
+	traceSteps = 24
+	usualSteps = 8
+)
 
-// step is one message: 8 bytes, as every call has two dozen of them.
+// step is one message.
 type step struct {
 	at     uint32 // milliseconds since the call began
 	status int16  // 0 for a request
-	method uint8  // index in methods
-	side   Side   // who sent it
+	method method
+	side   Side // who sent it
 }
+
+// method is a method by its place in methods.
+type method uint8
 
 // methods are those that a record names; all others are "".
 var methods = [...]sip.Method{
@@ -243,18 +252,24 @@ var methods = [...]sip.Method{
 	sip.NOTIFY, sip.SUBSCRIBE, sip.MESSAGE, sip.OPTIONS,
 }
 
+func methodOf(m sip.Method) method { return method(max(slices.Index(methods[:], m), 0)) }
+
+func (m method) name() sip.Method { return methods[m] }
+
 // note notes a message: that the call lives, and for whoever looks at it later. It returns
 // the time of it, as the clock is what a record costs most of.
-func (c *Call) note(by Side, method sip.Method, status int) time.Duration {
+func (c *Call) note(by Side, m method, status int) time.Duration {
 	c.heard = c.now()
-	s := step{at: uint32(c.heard / time.Millisecond), status: int16(status), side: by}
-	for i, m := range methods {
-		if m == method {
-			s.method = uint8(i)
-			break
-		}
+	s := step{at: uint32(c.heard / time.Millisecond), status: int16(status), method: m, side: by}
+	t := &c.trace
+	switch {
+	case t.n == 0:
+		t.steps = append(t.first[:0], s)
+	case t.n < traceSteps:
+		t.steps = append(t.steps, s)
+	default:
+		t.steps[t.n%traceSteps] = s
 	}
-	c.trace.steps[c.trace.n%traceSteps] = s
-	c.trace.n++
+	t.n++
 	return c.heard
 }

@@ -109,7 +109,7 @@ func (c *Call) Record() Record {
 	for n := max(c.trace.n-traceSteps, 0); n < c.trace.n; n++ {
 		s := c.trace.steps[n%traceSteps]
 		r.Steps = append(r.Steps, Step{
-			At: c.begun.Add(time.Duration(s.at) * time.Millisecond), From: s.side, Method: methods[s.method], Status: int(s.status),
+			At: c.begun.Add(time.Duration(s.at) * time.Millisecond), From: s.side, Method: s.method.name(), Status: int(s.status),
 		})
 	}
 	return r

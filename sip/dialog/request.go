@@ -13,7 +13,7 @@ type Request struct {
 	call   *Call
 	dialog int8 // -1 for the INVITE that began the call
 	side   Side
-	method sip.Method
+	method method
 }
 
 // Known reports whether the request belongs to a call that is kept.
@@ -37,11 +37,11 @@ func (t *Calls) Within(m *sip.Message, f sip.Flow) Request {
 		return Request{}
 	}
 	d := &c.dialogs[at]
-	method := knownMethod(m.Method())
+	method := methodOf(m.Method())
 	c.note(side, method, 0)
 	c.parties[side].Flow = f
 	d.seq[side] = max(d.seq[side], m.CSeq().Seq)
-	switch method {
+	switch method.name() {
 	case sip.ACK:
 		c.answer(side, m) // to an offer in the 2xx (RFC 3264 §4)
 	case sip.INVITE, sip.UPDATE:
@@ -75,16 +75,6 @@ func (c *Call) dialogWith(tag string) int {
 		}
 	}
 	return -1
-}
-
-// knownMethod is the method as a constant, so that no message is held by it.
-func knownMethod(m sip.Method) sip.Method {
-	for _, known := range methods {
-		if m == known {
-			return known
-		}
-	}
-	return ""
 }
 
 // Sent notes that the request goes to a URI, to that party; of one within a dialog the flow
@@ -143,7 +133,7 @@ func (r Request) Response(leg int, m *sip.Message) {
 		c.tell(end)
 		return
 	}
-	now := c.note(Callee, sip.INVITE, m.Status())
+	now := c.note(Callee, methodOf(sip.INVITE), m.Status())
 	c.legAnswered(leg, m.Status(), false, now)
 	if m.ToTag() != "" { // without one there is no dialog (RFC 3261 §12.1.2)
 		c.dialogFrom(leg, m, now)
@@ -199,10 +189,10 @@ func (r Request) within(m *sip.Message) (ended bool) {
 	d := &c.dialogs[r.dialog]
 	switch {
 	case m.Status() < 200:
-	case r.method == sip.BYE:
+	case r.method.name() == sip.BYE:
 		d.state = d.state.on(byeAnswered)
 		return c.hungUp()
-	case r.method == sip.INVITE, r.method == sip.UPDATE:
+	case r.method.name() == sip.INVITE, r.method.name() == sip.UPDATE:
 		c.answer(r.side.other(), m)
 		c.timer(m, now)
 	}
@@ -234,7 +224,7 @@ func (r Request) Leg(leg, status int, ours bool) {
 	if ours {
 		now = c.now()
 	} else {
-		now = c.note(Callee, sip.INVITE, status)
+		now = c.note(Callee, methodOf(sip.INVITE), status)
 	}
 	c.legAnswered(leg, status, ours, now)
 }
