@@ -258,6 +258,11 @@ func (a *Authenticator) digest(f sip.Flow, m *sip.Message, realm string, proxy b
 		then(a.verify(f, m, &creds, realm, proxy, &u))
 		return
 	}
+	a.digestLater(f, m, creds, realm, proxy, then)
+}
+
+// digestLater is digest for a user whom only the store knows.
+func (a *Authenticator) digestLater(f sip.Flow, m *sip.Message, creds digest.Credentials, realm string, proxy bool, then func(Decision)) {
 	if a.waiting.Add(1) > maxLookups {
 		a.waiting.Add(-1)
 		then(unavailable("too many requests wait for the user store"))

@@ -44,13 +44,14 @@ func (q *request) asksOutbound(contacts []sip.Contact) bool {
 
 // appendOutbound says in the 200 that the binding is one of a flow, if it is and the client
 // knows what that means (RFC 5626 §6).
-func (q *request) appendOutbound(m *sip.Message) {
+func (q *request) appendOutbound(b []byte) []byte {
 	if !q.flow || !q.supports("outbound") {
-		return
+		return b
 	}
-	m.Append(sip.HRequire, "outbound")
+	b = sip.AppendField(b, sip.HRequire, "outbound")
 	// Over UDP the client knows better how long its NAT remembers it (RFC 5626 §4.4).
 	if q.direct && q.cfg.FlowTimer > 0 && q.tx.Flow().ID != 0 {
-		m.Append(sip.HFlowTimer, strconv.Itoa(int(q.cfg.FlowTimer/time.Second)))
+		b = sip.AppendField(b, sip.HFlowTimer, strconv.Itoa(int(q.cfg.FlowTimer/time.Second)))
 	}
+	return b
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sipway/sipway/auth"
@@ -28,21 +29,51 @@ type request struct {
 	direct   bool             // the request came straight from the user agent
 	outbound bool             // its reg-id means something (RFC 5626 §6)
 	flow     bool             // it registers or removes a flow
+
+	// These stay with the memory, which is used again.
+	then   func(auth.Decision) // authenticated
+	fields []byte              // room for what a 200 says
+}
+
+// ended are requests that are over. What a REGISTER needs would be a third of its garbage.
+var ended sync.Pool // of *request
+
+func (r *Registrar) begin(tx *transaction.Server) *request {
+	q, _ := ended.Get().(*request)
+	if q == nil {
+		q = new(request)
+		q.then = q.authenticated
+	}
+	q.Registrar, q.tx, q.msg, q.now = r, tx, tx.Request(), time.Now()
+	return q
+}
+
+// keptFields bounds the room that a request holds on to.
+const keptFields = 4 << 10
+
+// done ends the request, whose memory is another's then.
+func (q *request) done() {
+	if cap(q.fields) > keptFields {
+		q.fields = nil
+	}
+	*q = request{then: q.then, fields: q.fields}
+	ended.Put(q)
 }
 
 // Request processes a REGISTER for a domain of ours.
 func (r *Registrar) Request(tx *transaction.Server) {
-	q := &request{Registrar: r, tx: tx, msg: tx.Request(), now: time.Now()}
+	q := r.begin(tx)
 	err := q.checkDomain()
 	if err == nil {
 		err = q.checkRequire()
 	}
 	if err != nil {
 		q.refuse(err)
+		q.done()
 		return
 	}
 	// Step 3.
-	r.auth.Authenticate(tx.Flow(), q.msg, q.domain, false, q.authenticated)
+	r.auth.Authenticate(tx.Flow(), q.msg, q.domain, false, q.then)
 }
 
 // checkDomain is step 1: do we have bindings for the domain of the Request-URI?
@@ -91,6 +122,7 @@ func (q *request) authenticated(d auth.Decision) {
 		q.logRejected(&d)
 		q.sent(auth.Reject(q.tx, d))
 		q.tx.Release(q.msg)
+		q.done()
 		return
 	}
 	q.decision, q.direct = d, q.firstHop()
@@ -103,6 +135,7 @@ func (q *request) authenticated(d auth.Decision) {
 	}
 	if err != nil {
 		q.refuse(err)
+		q.done()
 		return
 	}
 	if q.cfg.Inline {
@@ -111,6 +144,7 @@ func (q *request) authenticated(d auth.Decision) {
 	}
 	if !q.tasks.start(q.waitForStore) {
 		q.refuse(busy("Too Many Registrations in Progress"))
+		q.done()
 	}
 }
 
@@ -155,7 +189,8 @@ func (q *request) waitForStore() {
 }
 
 // commit is the end of steps 6 and 7: all of the update is made durable or nothing of it. The
-// REGISTER is answered then.
+// REGISTER is answered then. Where the store has an error it may go on to read the update, whose
+// memory is then not used again.
 func (q *request) commit(ctx context.Context) {
 	defer q.tx.Release(q.msg)
 	if err := q.checkUser(ctx); err != nil {
@@ -197,6 +232,7 @@ func (q *request) commit(ctx context.Context) {
 	if fresh {
 		q.probeOthers(f, result.Bindings)
 	}
+	q.done()
 }
 
 // checkUser makes sure that a user exists who was registered by somebody else; one who was

@@ -104,45 +104,32 @@ func (q *request) failed(err error) {
 
 // ok is step 8: a 200 with all current bindings.
 func (q *request) ok(bindings []store.Binding) {
-	m := q.tx.NewResponse(200, "")
-	contacts := q.contacts(bindings)
-	m.Grow(len(contacts) + len(q.serviceRoute) + okRoom)
+	b := q.fields[:0]
 	if len(bindings) > 0 {
-		m.AppendBytes(sip.HContact, contacts)
+		b = q.appendContacts(b, bindings)
 	}
 	for path := range q.msg.Lines(sip.HPath) {
-		m.Append(sip.HPath, path) // RFC 3327 §5.3
+		b = sip.AppendField(b, sip.HPath, path) // RFC 3327 §5.3
 	}
 	if q.serviceRoute != "" {
-		m.Append(sip.HServiceRoute, q.serviceRoute) // RFC 3608 §6.1
+		b = sip.AppendField(b, sip.HServiceRoute, q.serviceRoute) // RFC 3608 §6.1
 	}
-	q.appendOutbound(m)
+	b = q.appendOutbound(b)
 	if next := q.decision.NextNonce; next != "" {
-		m.Append(sip.HAuthenticationInfo, `nextnonce="`+next+`"`) // RFC 7616 §3.5
+		b = sip.AppendField(b, sip.HAuthenticationInfo, `nextnonce="`+next+`"`) // RFC 7616 §3.5
 	}
-	m.Append(sip.HSupported, supported)
-	m.Append(sip.HDate, q.date.at(q.now))
-	q.sent(q.tx.Respond(m))
-	m.Release()
+	b = sip.AppendField(b, sip.HSupported, supported)
+	b = sip.AppendField(b, sip.HDate, q.date.at(q.now))
+	q.fields = b
+	q.sent(q.tx.ReplyWith(200, "", b))
 }
 
-// okRoom is what a 200 usually says besides the contacts: Supported, Require, a Date, a nonce.
-const okRoom = 320
-
-// contacts writes the bindings as values of one Contact line. Each has its URI and
+// appendContacts writes the bindings as values of one Contact line. Each has its URI and
 // parameters byte for byte, by which a client knows its own, and the time it has left,
 // without which SIP.js registers again at once and for ever.
-func (q *request) contacts(bindings []store.Binding) []byte {
+func (q *request) appendContacts(list []byte, bindings []store.Binding) []byte {
 	gruus := q.gruus != nil && q.supports("gruu")
-	const around, more = len("<>;expires=4294967295, "), 320
-	size := 0
-	for i := range bindings {
-		size += len(bindings[i].Contact) + len(bindings[i].Params) + around
-		if gruus && bindings[i].Instance != "" {
-			size += len(bindings[i].AOR) + len(bindings[i].Instance) + more
-		}
-	}
-	list := make([]byte, 0, size)
+	list = append(append(list, sip.HContact.String()...), ": "...)
 	for i := range bindings {
 		b := &bindings[i]
 		if i > 0 {
@@ -155,7 +142,7 @@ func (q *request) contacts(bindings []store.Binding) []byte {
 			list = q.appendGRUUs(list, b, bindings)
 		}
 	}
-	return list
+	return append(list, "\r\n"...)
 }
 
 // remaining is the time, in seconds, that a client is told its binding has left: less than

@@ -68,7 +68,23 @@ func ResponseBytes(req *Message, status int, reason, toTag string) []byte {
 			size += len(";tag=") + len(toTag)
 		}
 	}
-	b := make([]byte, 0, size)
+	return AppendResponse(make([]byte, 0, size), req, status, reason, toTag, nil)
+}
+
+// AppendField writes a line of a header field behind b, as [Message.Append] does: the caller
+// sees to it that the value has no line's end.
+func AppendField(b []byte, id HeaderID, value string) []byte {
+	b = append(append(b, id.String()...), ": "...)
+	return append(append(b, value...), "\r\n"...)
+}
+
+// AppendResponse writes the bytes of [NewResponse] behind b, and fields, which are whole lines
+// of header fields, at the end of its head.
+func AppendResponse(b []byte, req *Message, status int, reason, toTag string, fields []byte) []byte {
+	if reason == "" {
+		reason = ReasonPhrase(status)
+	}
+	tagged := req.toTag == "" && toTag != "" && status > 100
 	b = appendUint(append(b, version+" "...), uint64(status))
 	b = append(append(append(b, ' '), reason...), "\r\n"...)
 	for l := range req.answered(status) {
@@ -80,7 +96,8 @@ func ResponseBytes(req *Message, status int, reason, toTag string) []byte {
 		}
 		b = append(b, text[l.start:l.end]...)
 	}
-	return append(b, "Content-Length: 0\r\n\r\n"...)
+	b = append(b, "Content-Length: 0\r\n"...)
+	return append(append(b, fields...), "\r\n"...)
 }
 
 // answered yields the lines of a request that its responses repeat (RFC 3261 §8.2.6), of

@@ -252,12 +252,21 @@ func TestResponseBytes(t *testing.T) {
 			got := sip.ResponseBytes(request, status, "", "t1")
 			want := sip.NewResponse(request, status, "", "t1")
 			equal(t, s.name+" capacity", cap(got), len(got))
-			a, errA := sip.Parse(got)
-			b, errB := sip.Parse(want.Bytes())
-			equal(t, s.name+" verdict", verdict(errA), verdict(errB))
-			if errA == nil {
-				equal(t, s.name, readEverything(a), readEverything(b))
+			same := func(got, want []byte) {
+				a, errA := sip.Parse(got)
+				b, errB := sip.Parse(want)
+				equal(t, s.name+" verdict", verdict(errA), verdict(errB))
+				if errA == nil {
+					equal(t, s.name, readEverything(a), readEverything(b))
+				}
 			}
+			same(got, want.Bytes())
+			fields := sip.AppendField(sip.AppendField(nil, sip.HContact, "<sip:a@b>;q=1"), sip.HSupported, "path")
+			got = sip.AppendResponse([]byte("kept "), request, status, "", "t1", fields)
+			want.Append(sip.HContact, "<sip:a@b>;q=1")
+			want.Append(sip.HSupported, "path")
+			equal(t, s.name+" room", string(got[:5]), "kept ")
+			same(got[5:], want.Bytes())
 		}
 	}
 }

@@ -34,9 +34,13 @@ const (
 // A record's place is the number of its block and where it is there. As places only grow, a
 // chain of the table ends where it comes to a record that has been let go, and nothing is to
 // be done to a chain for that.
+//
+// Most look-ups are for a request that has not come before. So that they need not read the
+// records of its chain, which are in nobody's cache, a bucket says besides the place of the
+// newest one of which hashes there are any: a bit in sixteen for each.
 type answerShard struct {
 	mu      sync.Mutex
-	buckets []uint64 // the place of each chain's newest, 0 for none; a power of two of them
+	buckets []bucket // a power of two of them
 	n       int      // records
 	blocks  [][]byte // filled up to their lengths
 	oldest  uint64   // the number of blocks[0]; from 1
@@ -44,6 +48,17 @@ type answerShard struct {
 	timer   *time.Timer
 	running bool
 }
+
+// bucket is the place of a chain's newest record, 0 for none, and above that the marks of the
+// hashes in the chain. It has room for the places of some years at the full rate.
+type bucket uint64
+
+const markShift = 48
+
+// markOf returns the mark of a hash, of bits that choose neither shard nor bucket.
+func markOf(hash uint64) bucket { return 1 << (markShift + hash>>60) }
+
+func (b bucket) place() uint64 { return uint64(b & (1<<markShift - 1)) }
 
 // A record is its end on the layer's clock, the request's hash, the place of the next in its
 // chain, its length and the key's, the flow of the response, and then key and response. The
@@ -61,7 +76,7 @@ const (
 func newAnswers(wait time.Duration, c *clock, live *counter) *answers {
 	a := &answers{wait: wait, slack: wait / 32, clock: c, live: live}
 	for i := range a.shards {
-		a.shards[i].oldest, a.shards[i].buckets = 1, make([]uint64, minBuckets)
+		a.shards[i].oldest, a.shards[i].buckets = 1, make([]bucket, minBuckets)
 	}
 	return a
 }
@@ -79,18 +94,18 @@ func appendKey(b []byte, source netip.Addr, method sip.Method, branch, host stri
 	return append(b, host...)
 }
 
-// keep takes over the answer of a transaction that has had its final response. False says
-// that it can't, and the transaction goes on itself.
-func (a *answers) keep(s *Server) bool {
+// keep takes over the final response of a transaction, and returns its copy. False says that
+// it can't, and the transaction goes on itself.
+func (a *answers) keep(s *Server, response []byte) (kept []byte, ok bool) {
 	id := &s.id
 	if id.legacy != nil || !plain(s.flow.Remote.Addr()) || !plain(s.flow.Local.Addr()) || !plain(s.replyTo.Addr()) {
-		return false
+		return nil, false
 	}
 	var room [256]byte
 	key := appendKey(room[:0], s.flow.Remote.Addr(), id.method, id.branch, id.host, id.port)
-	size := recordHead + len(key) + len(s.last)
+	size := recordHead + len(key) + len(response)
 	if size > blockSize {
-		return false
+		return nil, false
 	}
 	hash := s.chain.hash
 	shard := a.shard(hash)
@@ -105,14 +120,15 @@ func (a *answers) keep(s *Server) bool {
 	putAddrPort(b[flowAt:], s.flow.Local)
 	putAddrPort(b[flowAt+18:], s.replyTo)
 	copy(b[recordHead:], key)
-	copy(b[recordHead+len(key):], s.last)
+	kept = b[recordHead+len(key) : size : size]
+	copy(kept, response)
 	shard.file(place, b)
 	if shard.n++; shard.n > len(shard.buckets) {
 		shard.resize(2 * len(shard.buckets))
 	}
 	a.live.Add(1)
 	a.run(shard, a.wait)
-	return true
+	return kept, true
 }
 
 // plain says that an address is no more than its bytes.
@@ -142,18 +158,27 @@ func (s *answerShard) room(size int) (place uint64, b []byte) {
 
 // file puts a record before its chain.
 func (s *answerShard) file(place uint64, b []byte) {
-	bucket := s.bucket(binary.NativeEndian.Uint64(b[hashAt:]))
-	binary.NativeEndian.PutUint64(b[nextAt:], *bucket)
-	*bucket = place
+	hash := binary.NativeEndian.Uint64(b[hashAt:])
+	at := s.bucket(hash)
+	next := at.place()
+	binary.NativeEndian.PutUint64(b[nextAt:], next)
+	marks := *at &^ (1<<markShift - 1)
+	if next < s.gone() {
+		marks = 0 // they are of records that have been let go
+	}
+	*at = marks | markOf(hash) | bucket(place)
 }
 
-func (s *answerShard) bucket(hash uint64) *uint64 {
+// gone is the place before which all records have been let go.
+func (s *answerShard) gone() uint64 { return s.oldest*blockSize + uint64(s.first) }
+
+func (s *answerShard) bucket(hash uint64) *bucket {
 	return &s.buckets[hash/answerShards&uint64(len(s.buckets)-1)]
 }
 
 // resize files all records anew, in n buckets.
 func (s *answerShard) resize(n int) {
-	s.buckets = make([]uint64, n)
+	s.buckets = make([]bucket, n)
 	at := s.first
 	for i, block := range s.blocks {
 		for at < len(block) {
@@ -182,9 +207,12 @@ func (a *answers) find(r *request) (to sip.Flow, response []byte, ok bool) {
 	s := a.shard(r.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	chain := *s.bucket(r.hash)
+	if chain&markOf(r.hash) == 0 {
+		return to, nil, false
+	}
 	var room [256]byte
-	gone := s.oldest*blockSize + uint64(s.first) // all before this
-	for place := *s.bucket(r.hash); place >= gone; {
+	for place := chain.place(); place >= s.gone(); {
 		b := s.record(place)
 		place = binary.NativeEndian.Uint64(b[nextAt:])
 		if binary.NativeEndian.Uint64(b[hashAt:]) != r.hash {

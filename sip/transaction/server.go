@@ -42,6 +42,7 @@ type Server struct {
 	erred     bool // an error has been passed on
 	sparing   bool // its final response is not repeated unasked,
 	unheard   bool // if it is the first one
+	left      bool // its final response is repeated by answers
 	redial    *redial
 }
 
@@ -158,16 +159,30 @@ func (s *Server) NewResponse(status int, reason string) *sip.Message {
 }
 
 // Reply is Respond with a response of NewResponse, at less cost.
-func (s *Server) Reply(status int, reason string) error {
-	b, tag := s.replyBytes(status, reason)
+func (s *Server) Reply(status int, reason string) error { return s.ReplyWith(status, reason, nil) }
+
+// ReplyWith is Reply with further header fields, whole lines that are the caller's again when
+// it returns.
+func (s *Server) ReplyWith(status int, reason string, fields []byte) error {
+	if !s.forgets(status) {
+		return s.replyWith(nil, status, reason, fields)
+	}
+	room := buffers.Get().(*buffer)
+	defer room.release()
+	return s.replyWith(room.empty(), status, reason, fields)
+}
+
+func (s *Server) replyWith(room []byte, status int, reason string, fields []byte) error {
+	b, tag := s.replyBytes(room, status, reason, fields)
 	if b == nil {
 		return ErrAnswered
 	}
 	return s.respond(status, b, tag)
 }
 
-// replyBytes makes the response of Reply and its To tag, nil where there was a final one.
-func (s *Server) replyBytes(status int, reason string) (b []byte, tag string) {
+// replyBytes writes the response of ReplyWith into room, where there is some, and returns its
+// To tag too. There is no response where there was a final one.
+func (s *Server) replyBytes(room []byte, status int, reason string, fields []byte) (b []byte, tag string) {
 	s.mu.Lock() // lest the request be released meanwhile
 	defer s.mu.Unlock()
 	req := s.request.Load()
@@ -177,7 +192,10 @@ func (s *Server) replyBytes(status int, reason string) (b []byte, tag string) {
 	if tag = req.ToTag(); tag == "" {
 		tag = s.layer.tag(req)
 	}
-	return sip.ResponseBytes(req, status, reason, tag), tag
+	if room == nil && fields == nil {
+		return sip.ResponseBytes(req, status, reason, tag), tag
+	}
+	return sip.AppendResponse(room, req, status, reason, tag, fields), tag
 }
 
 // Respond sends a response. Its bytes are taken at once; m is the caller's again.
@@ -201,10 +219,11 @@ func (s *Server) Respond(m *sip.Message) error {
 	return s.respond(m.Status(), room.write(m), m.ToTag())
 }
 
-// forgets reports whether the machine keeps nothing of a response once it is sent: of a final
-// one over a reliable transport, but for that to an INVITE which is acknowledged to us.
+// forgets reports whether neither the machine nor the sender keeps the bytes of a response:
+// those of a final one, which a non-INVITE machine copies where it may have to repeat it, and
+// an INVITE's has not to over a reliable transport, unless it is acknowledged to us.
 func (s *Server) forgets(status int) bool {
-	return s.reliable() && status >= 200 && (status < 300 || s.id.method != sip.INVITE)
+	return status >= 200 && (s.id.method != sip.INVITE || s.reliable() && status < 300)
 }
 
 // respond sends the bytes of a response with this status and To tag.

@@ -1,5 +1,7 @@
 package transaction
 
+import "slices"
+
 // nonInviteServer is a Server as the non-INVITE server machine: RFC 3261 §17.2.2, figure 8,
 // with the restrictions of RFC 4320 §4. Its lifetime timer is J in Completed; but as a rule
 // it leaves its response to [answers] then, which repeats it for that long, and has ended.
@@ -21,7 +23,7 @@ func (s *nonInviteServer) enter(next state) {
 	case proceeding:
 		s.timers.retransmit = 0
 	case completed: // Timer J
-		if s.reliable() || s.layer.answers.keep((*Server)(s)) {
+		if s.reliable() || s.left {
 			s.enter(terminated)
 			return
 		}
@@ -59,16 +61,31 @@ func (s *nonInviteServer) respond(status int, b []byte) (action, error) {
 		case status < 200: // RFC 4320 §4.1
 			return action{}, nil
 		case status == 408: // RFC 4320 §4.2
+			s.leave(nil)
 			s.last = nil
 			s.enter(completed)
 			return action{}, nil
 		}
-		s.last = b
+		s.last = s.leave(b)
+		do := action{send: s.last}
 		s.enter(completed)
-		return action{send: b}, nil
+		return do, nil
 	case completed, terminated:
 	}
 	return action{}, ErrAnswered
+}
+
+// leave makes a copy of the final response for as long as it may have to be repeated: where
+// it can, that of [answers], which then do so.
+func (s *nonInviteServer) leave(b []byte) []byte {
+	if s.reliable() {
+		return b
+	}
+	if kept, ok := s.layer.answers.keep((*Server)(s), b); ok {
+		s.left = true
+		return kept
+	}
+	return slices.Clone(b)
 }
 
 // provisional sends a 100. Over UDP one that comes early would have the client repeat its
