@@ -75,7 +75,7 @@ const (
 type Limiter struct {
 	cfg   Config
 	began time.Time
-	seeds [3]maphash.Seed
+	seeds [2]maphash.Seed
 
 	source, user, offence, guess rate
 
@@ -83,6 +83,10 @@ type Limiter struct {
 	flows   table // those of who has proven to be a user
 	users   table
 	pairs   table
+
+	// guessed is when the last end is of all that a pair's passwords are not looked at until:
+	// mostly there is none, and who asks need not look for his.
+	guessed atomic.Int64
 
 	mu   sync.Mutex // guards what follows; no other is taken while it is held
 	bans map[netip.Prefix]Ban
@@ -179,7 +183,7 @@ func (l *Limiter) AdmitFrom(a netip.Addr) bool {
 // proven reports whether f is that of a user who is within his own limit.
 func (l *Limiter) proven(f sip.Flow, now int64) bool {
 	set, r := l.flows.at(flowKey(f))
-	if r == nil || r.user == (key{}) {
+	if r == nil || r.user == 0 {
 		set.mu.Unlock()
 		return false
 	}
@@ -189,8 +193,8 @@ func (l *Limiter) proven(f sip.Flow, now int64) bool {
 	return l.takeUser(user, now)
 }
 
-func (l *Limiter) takeUser(user key, now int64) bool {
-	set, r := l.users.use(user, now)
+func (l *Limiter) takeUser(u userHash, now int64) bool {
+	set, r := l.users.use(u.key(), now)
 	defer set.mu.Unlock()
 	return r.requests.take(&l.user, 1, now)
 }

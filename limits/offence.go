@@ -46,6 +46,10 @@ func (l *Limiter) Guessing(f sip.Flow, user string) bool {
 	if l == nil {
 		return false
 	}
+	until := l.guessed.Load()
+	if until == 0 || until <= l.now() {
+		return false
+	}
 	set, r := l.pairs.at(l.pairKey(f.Remote.Addr(), user))
 	guessing := r != nil && r.until > l.now()
 	set.mu.Unlock()
@@ -69,9 +73,17 @@ func (l *Limiter) Failed(f sip.Flow, user string) {
 	case r.offences.spill(&l.guess, 1, now):
 		l.strike(r, now)
 		r.offences = 0
+		l.guessedUntil(r.until)
 	}
 	set.mu.Unlock()
 	l.offend(f, Guesser, weight)
+}
+
+// guessedUntil notes an end of a pair.
+func (l *Limiter) guessedUntil(end int64) {
+	for last := l.guessed.Load(); end > last && !l.guessed.CompareAndSwap(last, end); {
+		last = l.guessed.Load()
+	}
 }
 
 // Succeeded hears that a request was authenticated as one of the user's. From now on the
@@ -87,11 +99,11 @@ func (l *Limiter) Succeeded(f sip.Flow, user string) bool {
 	r.offences.give(&l.offence, challenge)
 	set.mu.Unlock()
 
-	k := l.userKey(user)
+	u := l.userOf(user)
 	set, r = l.flows.use(flowKey(f), now)
-	r.user = k
+	r.user = u
 	set.mu.Unlock()
-	if l.takeUser(k, now) || l.exempt(f) {
+	if l.takeUser(u, now) || l.exempt(f) {
 		return true
 	}
 	l.refused.Add(1)
@@ -122,7 +134,7 @@ func (l *Limiter) offend(f sip.Flow, why Reason, weight int64) {
 func (l *Limiter) disown(f sip.Flow) {
 	set, r := l.flows.at(flowKey(f))
 	if r != nil {
-		r.user = key{}
+		r.user = 0
 	}
 	set.mu.Unlock()
 }

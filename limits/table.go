@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"net/netip"
 	"sync"
@@ -8,17 +9,22 @@ import (
 	"github.com/sipway/sipway/sip"
 )
 
-// key names what is counted: a source, or a hash of something longer. Nothing has the zero.
+// key names what is counted: a source, or a hash of something longer.
 type key [16]byte
+
+// userHash names a user by a secret hash; 0 is nobody.
+type userHash uint64
 
 // ways is how many records share a lock and compete for room: the one that was not used for
 // longest makes room for a new one. What falls together is decided by a secret hash.
 const ways = 8
 
-// record is what is known of a key. Times are in nanoseconds of the limiter's clock.
+// record is what is known of a key. Times are in nanoseconds of the limiter's clock. It has a
+// cache line, as what a look costs is the memory it waits for.
 type record struct {
-	user     key // whom a flow belongs to
+	key      key
 	used     int64
+	user     userHash // whom a flow belongs to
 	requests bucket
 	offences bucket
 	until    int64 // banned until
@@ -26,9 +32,11 @@ type record struct {
 	kept     bool  // the ban was made by hand: it does not make room
 }
 
+// set has a line for its lock and the tags of its records, 0 for one that was never used.
 type set struct {
 	mu      sync.Mutex
-	keys    [ways]key // beside each other, for they are all looked at
+	tags    [ways]uint32
+	_       [24]byte
 	records [ways]record
 }
 
@@ -45,26 +53,38 @@ func newTable(n int) table { return table{maphash.MakeSeed(), make([]set, n/ways
 // at locks the set of a key and returns the key's record, nil where there is none. The
 // caller unlocks the set.
 func (t *table) at(k key) (*set, *record) {
-	s := &t.sets[maphash.Comparable(t.seed, k)&uint64(len(t.sets)-1)]
-	s.mu.Lock()
-	for i := range s.keys {
-		if s.keys[i] == k {
-			return s, &s.records[i]
-		}
-	}
-	return s, nil
+	s, tag := t.lock(k)
+	return s, s.find(k, tag)
 }
 
 // use is at with a record that is made where there is none.
 func (t *table) use(k key, now int64) (*set, *record) {
-	s, r := t.at(k)
+	s, tag := t.lock(k)
+	r := s.find(k, tag)
 	if r == nil {
 		i := s.oldest(now)
 		r = &s.records[i]
-		s.keys[i], *r = k, record{}
+		s.tags[i], *r = tag, record{key: k}
 	}
 	r.used = now
 	return s, r
+}
+
+// lock locks the set of a key, and returns the tag that the key has there.
+func (t *table) lock(k key) (s *set, tag uint32) {
+	hash := maphash.Comparable(t.seed, k)
+	s = &t.sets[hash&uint64(len(t.sets)-1)]
+	s.mu.Lock()
+	return s, uint32(hash>>32) | 1
+}
+
+func (s *set) find(k key, tag uint32) *record {
+	for i := range s.tags {
+		if s.tags[i] == tag && s.records[i].key == k {
+			return &s.records[i]
+		}
+	}
+	return nil
 }
 
 // oldest returns the record that is missed least: an unused one, else the one that was not
@@ -73,7 +93,7 @@ func (t *table) use(k key, now int64) (*set, *record) {
 func (s *set) oldest(now int64) (least int) {
 	for i := range s.records {
 		r, l := &s.records[i], &s.records[least]
-		if s.keys[i] == (key{}) {
+		if s.tags[i] == 0 {
 			return i
 		}
 		a, b := r.worth(now), l.worth(now)
@@ -99,7 +119,6 @@ func sourceKey(a netip.Addr) key {
 	k := key(a.As16())
 	if !a.Unmap().Is4() {
 		clear(k[8:])
-		k[15] = 1 // ::/64 is no zero
 	}
 	return k
 }
@@ -120,7 +139,6 @@ func flowKey(f sip.Flow) key {
 		for i := range 8 {
 			k[i] = byte(f.ID >> (8 * i))
 		}
-		k[15] = 1 // so that it is no hash's zero
 		return k
 	}
 	return key(f.Remote.Addr().As16()).with(uint64(f.Remote.Port()) + 1)
@@ -134,22 +152,14 @@ func (k key) with(n uint64) key {
 	return k
 }
 
-// userKey names a user.
-func (l *Limiter) userKey(user string) key {
-	a, b := maphash.String(l.seeds[0], user), maphash.String(l.seeds[1], user)
-	k := key{}
-	return k.with(a).rotated().with(b)
-}
+// userOf names the user of an AOR.
+func (l *Limiter) userOf(aor string) userHash { return userHash(maphash.String(l.seeds[0], aor) | 1) }
 
-func (k key) rotated() key {
-	var r key
-	copy(r[8:], k[:8])
-	copy(r[:8], k[8:])
-	return r
-}
+func (u userHash) key() key { return key{}.with(uint64(u)) }
 
 // pairKey names a user as guessed from a source.
-func (l *Limiter) pairKey(source netip.Addr, user string) key {
-	a := maphash.Comparable(l.seeds[2], sourceKey(source))
-	return l.userKey(user).with(a)
+func (l *Limiter) pairKey(source netip.Addr, aor string) key {
+	k := l.userOf(aor).key()
+	binary.NativeEndian.PutUint64(k[8:], maphash.Comparable(l.seeds[1], sourceKey(source)))
+	return k
 }
