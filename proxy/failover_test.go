@@ -305,7 +305,7 @@ func TestAnswerWhileSendingToTheNext(t *testing.T) {
 		w.receive(aliceWS, newRequest("INVITE", "sip:x@pbx.example.net;transport=tcp", alice, viaWS))
 		w.next(aliceWS, "SIP/2.0 100")
 		answer := w.answer(first, w.next(first, "INVITE"), 200)
-		w.onSend = func(packet) { w.layer.Receive(first, answer) }
+		w.during(func(packet) { w.layer.Receive(first, answer) })
 		w.wait(defaultFailoverAfter)
 		w.next(aliceWS, "SIP/2.0 200")
 		invite := w.next(second, "INVITE")

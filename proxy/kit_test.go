@@ -132,6 +132,13 @@ func newWorldFor(t testing.TB) *world {
 	return w
 }
 
+// during has hook called within the Send of the next INVITE.
+func (w *world) during(hook func(p packet)) {
+	w.mu.Lock()
+	w.onSend = hook
+	w.mu.Unlock()
+}
+
 // The world is the transport below the transactions and the proxy.
 
 func (w *world) Send(f sip.Flow, b []byte) error {

@@ -16,11 +16,11 @@ func TestForkProbes(t *testing.T) {
 	run(t, func(w *world) {
 		w.bind("bob", "sip:one@b.invalid;transport=ws", bobWS)
 		w.bind("bob", "sip:two@b.invalid;transport=ws", bobTab)
-		w.onSend = func(packet) {
+		w.during(func(packet) {
 			if len(w.probed) > 0 {
 				t.Error("probed before the INVITE was sent")
 			}
-		}
+		})
 		w.receive(aliceWS, newRequest("INVITE", "sip:bob@example.test", alice, viaWS))
 		w.next(aliceWS, "SIP/2.0 100")
 		one, two := w.next(bobWS, "INVITE"), w.next(bobTab, "INVITE")

@@ -160,7 +160,7 @@ func TestCancelWhileSending(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.SetReceived(aliceWS.Remote)
-		w.onSend = func(packet) { w.layer.Receive(aliceWS, m) }
+		w.during(func(packet) { w.layer.Receive(aliceWS, m) })
 		w.receive(aliceWS, text)
 		w.next(aliceWS, "SIP/2.0 100")
 		w.next(aliceWS, "SIP/2.0 200")
