@@ -3,6 +3,7 @@ package proxy
 import (
 	"math/rand/v2"
 	"strconv"
+	"strings"
 
 	"github.com/sipway/sipway/sip"
 )
@@ -120,9 +121,10 @@ func strictRoute(m *sip.Message) error {
 			return refuse(400, "Bad Route")
 		}
 		if !u.Params.Has("lr") {
+			uri := strings.Clone(route.URI)
 			m.Append(sip.HRoute, "<"+m.RequestURI()+">")
 			m.PopValue(sip.HRoute)
-			m.SetRequestURI(route.URI)
+			m.SetRequestURI(uri)
 		}
 		break
 	}

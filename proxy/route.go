@@ -96,7 +96,7 @@ func undoStrictRouting(r *request) error {
 	if len(routes) == 0 {
 		return refuse(400, "Bad Route")
 	}
-	target, err := sip.ParseAddress(routes[len(routes)-1])
+	target, err := sip.ParseAddress(strings.Clone(routes[len(routes)-1]))
 	if err != nil {
 		return refuse(400, "Bad Route")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/sipway/sipway/sip"
 	"github.com/sipway/sipway/store"
@@ -94,8 +95,8 @@ func nextRoute(c *responseContext) {
 	r := c.request
 	for route, err := range r.msg.Addresses(sip.HRoute) {
 		u := sip.URI{}
-		if err == nil {
-			u, err = sip.ParseURI(route.URI)
+		if err == nil { // a search for its servers may outlive the request
+			u, err = sip.ParseURI(strings.Clone(route.URI))
 		}
 		if err != nil {
 			c.reject(refuse(400, "Bad Route"))

@@ -23,7 +23,8 @@ func NewResponse(req *Message, status int, reason, toTag string) *Message {
 	}
 	m := messages.Get().(*Message)
 	m.reset(req.src)
-	m.edit = append(make([]byte, 0, len(req.edit)+replyRoom), req.edit...)
+	m.edit = append(m.edit, req.edit...)
+	m.Grow(replyRoom)
 	m.status, m.reason, m.length = int16(status), reason, 0
 	m.via, m.from, m.to, m.fromTag, m.toTag = req.via, req.from, req.to, req.fromTag, req.toTag
 	m.callID, m.cseq = req.callID, req.cseq
@@ -35,6 +36,7 @@ func NewResponse(req *Message, status int, reason, toTag string) *Message {
 		}
 		m.lines = append(m.lines, own)
 	}
+	m.decodeEdited()
 	m.insert(len(m.lines), m.add(HContentLength, HContentLength.String(), "0"))
 	return m
 }

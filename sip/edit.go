@@ -200,7 +200,7 @@ func (m *Message) PushVia(v Via) {
 // PopVia removes the topmost Via.
 func (m *Message) PopVia() { m.PopValue(HVia) }
 
-// SetRequestURI replaces the Request-URI.
+// SetRequestURI replaces the Request-URI. It must not be a string of a line that was edited.
 func (m *Message) SetRequestURI(uri string) {
 	m.uri = uri
 	m.startEnd = 0
@@ -288,6 +288,15 @@ func (v *Via) sentByIs(addr netip.Addr) bool {
 	}
 	sentBy, _ := netip.ParseAddr(v.Host)
 	return sentBy == addr
+}
+
+// decodeEdited decodes anew what was decoded of another message's edits, which m has copied.
+func (m *Message) decodeEdited() {
+	for i := range m.lines {
+		if l := &m.lines[i]; l.flags&edited != 0 {
+			m.refresh(l.id)
+		}
+	}
 }
 
 // refresh decodes anew what is decoded eagerly, after an edit of its header field. What an

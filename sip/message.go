@@ -41,17 +41,18 @@ type Message struct {
 var messages = sync.Pool{New: func() any { return new(Message) }}
 
 // Release says that nobody uses m any more, so that its memory can be another message's.
-// Strings taken from it, clones and responses made of it stay what they are. It need not be
-// called, and must be called but once, by the owner of a message that nobody else has kept.
+// Clones and responses made of it stay what they are, and so do strings taken from it, but for
+// those of lines that were edited. It need not be called, and must be called but once, by the
+// owner of a message that nobody else has kept.
 //
 // Whoever is given a message is its owner, unless it is said to be read only; a server
 // transaction's request has two owners, the transaction and its user. Under the race detector
 // no memory is used again: a second Release then panics, as does writing or cloning what was
 // released.
-func (m *Message) Release() {
-	m.edit = nil // a clone may share it
-	m.retire()
-}
+func (m *Message) Release() { m.retire() }
+
+// keptEdit bounds the room for edits that a message keeps for the next one.
+const keptEdit = 4 << 10
 
 // releasedEnd is less than any start line has, and beyond an empty source.
 const releasedEnd = 1

@@ -2,7 +2,10 @@
 
 package sip
 
-import "testing"
+import (
+	"net/netip"
+	"testing"
+)
 
 // Under the race detector a message that was released can't be used unnoticed.
 func TestReleasedMessageShows(t *testing.T) {
@@ -22,5 +25,20 @@ func TestReleasedMessageShows(t *testing.T) {
 			}()
 			use(m)
 		}()
+	}
+}
+
+// So do the strings of its edited lines, while those it was received with stay what they are.
+func TestReleasedEditsShow(t *testing.T) {
+	m, err := Parse([]byte("OPTIONS sip:example.test SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;rport;branch=z9hG4bK1\r\n" +
+		"From: <sip:a@example.test>;tag=a\r\nTo: <sip:example.test>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.SetReceived(netip.MustParseAddrPort("192.0.2.2:5060"))
+	branch, id := m.Via().Branch, m.CallID()
+	m.Release()
+	if branch == "z9hG4bK1" || id != "c" {
+		t.Errorf("the branch is %q, the Call-ID %q", branch, id)
 	}
 }

@@ -58,14 +58,15 @@ func (m *Message) Clone() *Message {
 		panic("sip: clone of a message that was released")
 	}
 	c := messages.Get().(*Message)
+	edit := append(c.edit[:0], m.edit...)
 	*c = *m
-	// Without room behind them, the edits that both now see are never written over.
-	c.edit = m.edit[:len(m.edit):len(m.edit)]
+	c.edit = edit
 	if len(m.lines) <= inlineLines {
 		c.lines = c.inline[:copy(c.inline[:], m.lines)]
 	} else {
 		c.lines = append([]line(nil), m.lines...)
 	}
+	c.decodeEdited()
 	return c
 }
 

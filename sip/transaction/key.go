@@ -79,8 +79,9 @@ func (h hasher) server(r *request) uint64 {
 	return h.number(sum, uint64(r.CSeq().Seq))
 }
 
-// identity is what a server transaction keeps of its request to be matched by. That of an
-// INVITE shares no memory with the message: it outlives the answer by 64*T1.
+// identity is what a server transaction keeps of its request to be matched by. It shares no
+// memory with the message where it outlives the answer: that of an INVITE does by 64*T1, and
+// another one where a connection may have to be opened for the answer.
 type identity struct {
 	branch, host string
 	port         uint16
@@ -95,10 +96,10 @@ type legacy struct {
 	ackTag  string // the To tag of the final response, which the ACK has
 }
 
-func newIdentity(m *sip.Message) identity {
+func newIdentity(f sip.Flow, m *sip.Message) identity {
 	v := m.Via()
 	id := identity{v.Branch, v.Host, v.Port, intern(m.Method()), nil}
-	if id.method == sip.INVITE {
+	if id.method == sip.INVITE || redials(f) {
 		text := v.Branch + v.Host
 		id.branch, id.host = text[:len(v.Branch)], text[len(v.Branch):]
 	}

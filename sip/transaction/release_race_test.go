@@ -3,6 +3,8 @@
 package transaction
 
 import (
+	"context"
+	"net/netip"
 	"testing"
 
 	"github.com/sipway/sipway/sip"
@@ -84,6 +86,40 @@ func TestAbsorbedIsReleased(t *testing.T) {
 				t.Errorf("%d: not released", status)
 			}
 			elapse(r.periods.timeout)
+		}
+	})
+}
+
+// What a request is matched by, and where its sender can be called, is known after it was
+// released.
+func TestReleasedRequestIsKnown(t *testing.T) {
+	odd := udp // which is no address that answers would keep
+	odd.Remote = netip.MustParseAddrPort("[fe80::1%eth0]:5070")
+	bubble(t, Config{}, func(r *rig) {
+		m := newRequest(t, sip.INFO, odd, "z9hG4bKs")
+		r.Receive(odd, m)
+		r.requests[0].Release(m)
+		r.reply(r.requests[0], 200)
+		r.Receive(odd, newRequest(t, sip.INFO, odd, "z9hG4bKs"))
+		r.want("request INFO", "send 200", "send 200")
+		elapse(r.periods.timeout)
+	})
+	asked := ""
+	cfg := Config{Elsewhere: func(_ sip.Flow, host string, _ uint16) func(context.Context) (sip.Server, error) {
+		asked = host
+		return nil
+	}}
+	bubble(t, cfg, func(r *rig) {
+		r.dial = func(context.Context, sip.Transport, netip.AddrPort) (sip.Flow, error) { return sip.Flow{}, errBroken }
+		m := newRequest(t, sip.INFO, tcp, "z9hG4bKs")
+		r.Receive(tcp, m)
+		r.requests[0].Release(m)
+		r.breaks(tcp)
+		r.taken()
+		r.reply(r.requests[0], 200)
+		elapse(0)
+		if !released(m) || asked != "192.0.2.1" {
+			t.Errorf("released: %v, asked for %q", released(m), asked)
 		}
 	})
 }

@@ -45,7 +45,7 @@ func multicast(v *sip.Via) (netip.Addr, bool) {
 // has closed before its response (RFC 3261 §18.2.2). A WebSocket client can't be connected to (RFC 7118 §5.2),
 // whatever transport its request was forwarded by: its sent-by is no host at all.
 func redialAddr(f sip.Flow, host string, port uint16) (netip.AddrPort, bool) {
-	if f.Transport != sip.TCP && f.Transport != sip.TLS {
+	if !redials(f) {
 		return netip.AddrPort{}, false
 	}
 	const invalid = ".invalid"
@@ -57,6 +57,8 @@ func redialAddr(f sip.Flow, host string, port uint16) (netip.AddrPort, bool) {
 	}
 	return netip.AddrPortFrom(f.Remote.Addr(), port), true
 }
+
+func redials(f sip.Flow) bool { return f.Transport == sip.TCP || f.Transport == sip.TLS }
 
 // redial is a connection that is opened, or was, in place of a request's closed flow. There
 // is one attempt to a transaction. Guarded by the transaction's mutex.

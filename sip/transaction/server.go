@@ -63,7 +63,7 @@ type serverMachine interface {
 }
 
 func newServer(l *Layer, f sip.Flow, m *sip.Message) *Server {
-	s := &Server{id: newIdentity(m), replyTo: replyFlow(f, m.Via()).Remote, arrived: l.clock.now()}
+	s := &Server{id: newIdentity(f, m), replyTo: replyFlow(f, m.Via()).Remote, arrived: l.clock.now()}
 	s.layer, s.flow = l, f
 	s.request.Store(m)
 	// What arrives before the user has seen the request waits until it has.
@@ -111,7 +111,8 @@ func (s *Server) Release(m *sip.Message) {
 
 // free releases the request, unless it goes on to be matched by.
 func (s *Server) free(m *sip.Message) {
-	if s.id.legacy == nil {
+	waits := s.state == completed && s.id.method != sip.INVITE // what answers could not take over
+	if s.id.legacy == nil && !waits {
 		m.Release()
 	}
 }
