@@ -4,9 +4,10 @@
 // instead of a server.
 //
 // Bindings are kept in memory, REGISTER and the calls from one address are
-// authenticated by digest with MD5, qop and a nonce count that must rise. Calls go to one binding, in server and
-// client transactions of the library. Missing are CANCEL, forking, expiry,
-// loop detection and everything else that the benchmark does not ask for.
+// authenticated by digest with MD5, qop and a nonce count that must rise. Calls
+// go to one binding, in server and client transactions of the library. Missing
+// are CANCEL, forking, expiry, loop detection and everything else that the
+// benchmark does not ask for.
 package sipgoproxy
 
 import (
