@@ -83,7 +83,7 @@ func (p *Proxy) sendAck(r *request, to sip.Flow) {
 	r.room[0] = target{uri: r.msg.RequestURI()}
 	m, err := p.forwarded(r, r.msg, to, &r.room[0], maxBreadth, true)
 	if err == nil {
-		err = p.Network.Send(to, m.Bytes())
+		err = p.Transactions.Send(to, m)
 	}
 	if err != nil {
 		p.Logger.Debug("ACK dropped", "call-id", r.msg.CallID(), "error", err)

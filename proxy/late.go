@@ -69,7 +69,7 @@ func (c *responseContext) terminate(b *branch, flow sip.Flow, ok *sip.Message) {
 	p.Logger.Info("second answer ended", "call-id", c.callID, "flow", flow)
 	ack, err := p.lateRequest(flow, ok, sip.ACK, ok.CSeq().Seq)
 	if err == nil {
-		err = p.Network.Send(flow, ack.Bytes())
+		err = p.Transactions.Send(flow, ack)
 	}
 	if err == nil && first {
 		var bye *sip.Message

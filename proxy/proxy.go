@@ -120,9 +120,8 @@ type Users interface {
 	User(ctx context.Context, name, domain string) (store.User, error)
 }
 
-// Network sends what belongs to no transaction and opens flows.
+// Network opens flows, and knows which of them are there.
 type Network interface {
-	Send(f sip.Flow, b []byte) error
 	Dial(ctx context.Context, to sip.Server) (sip.Flow, error)
 	Alive(f sip.Flow) bool
 	// ProbeSilent makes sure that a peer who was silent for long is there. A request was

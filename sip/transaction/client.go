@@ -96,13 +96,12 @@ func (c *Client) start(m *sip.Message) error {
 	c.timers.sync(&c.layer.clock, (*clientTimers)(c))
 	c.mu.Unlock()
 
-	b := do.send
+	var err error
 	if c.reliable() {
-		room := buffers.Get().(*buffer)
-		defer room.release()
-		b = room.write(m)
+		err = c.layer.Send(c.flow, m)
+	} else {
+		err = c.layer.sender.Send(c.flow, do.send)
 	}
-	err := c.layer.sender.Send(c.flow, b)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -173,6 +173,16 @@ func (l *Layer) Request(f sip.Flow, m *sip.Message, h ClientHandler) (*Client, e
 	return c, nil
 }
 
+// Send sends m on f without a transaction, as an ACK to a 2xx is sent. m is the caller's again.
+func (l *Layer) Send(f sip.Flow, m *sip.Message) error {
+	if !f.Transport.Reliable() {
+		return l.sender.Send(f, m.Bytes())
+	}
+	room := buffers.Get().(*buffer)
+	defer room.release()
+	return l.sender.Send(f, room.write(m))
+}
+
 // Stats returns the counts of this moment.
 func (l *Layer) Stats() Stats {
 	l.answers.sweepAll()
