@@ -93,7 +93,8 @@ func TestPathsAndHosts(t *testing.T) {
 	}{
 		{"127.0.0.1:8081", "/debug/pprof/", 200},
 		{"[::1]:8081", "/debug/pprof/goroutine?debug=1", 200},
-		{"[::1]", "/debug/pprof/cmdline", 200},
+		{"[::1]", "/debug/pprof/symbol", 200},
+		{"[::1]", "/debug/pprof/cmdline", 404},
 		{"localhost", "/", 404},
 		{"rebound.test:8081", "/status", 403},
 		{"192.0.2.1", "/debug/pprof/", 403},

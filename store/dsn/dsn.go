@@ -89,18 +89,21 @@ func split(dsn string) (kind, rest string, err error) {
 // inLine finds a password among keywords or parameters.
 var inLine = regexp.MustCompile(`(?i)(password\s*=\s*)('[^']*'|[^\s&]*)`)
 
-// Redact returns the line without its password, for people and logs.
+// Redact returns the line without its password, for people and logs. Where it is not known what
+// of it may be the password, little is left.
 func Redact(dsn string) string {
-	scheme, _, _ := strings.Cut(dsn, ":")
+	scheme, _, ok := strings.Cut(dsn, ":")
 	if scheme == "sqlite" || scheme == "memory" {
 		return dsn
 	}
 	u, err := url.Parse(dsn)
-	if err != nil || u.Scheme == "" {
-		if strings.Contains(dsn, "://") {
-			return scheme + "://..." // not a URL, so where the password stands is not known
-		}
+	switch {
+	case !ok:
 		return inLine.ReplaceAllString(dsn, "${1}xxxxx")
+	case err == nil && u.Opaque == "":
+		return inLine.ReplaceAllString(u.Redacted(), "${1}xxxxx")
+	case strings.Contains(dsn, "://"):
+		return scheme + "://..."
 	}
-	return inLine.ReplaceAllString(u.Redacted(), "${1}xxxxx")
+	return "..."
 }

@@ -59,6 +59,10 @@ func TestRedact(t *testing.T) {
 		"postgres://u:geheim@h:1/d":            "postgres://u:xxxxx@h:1/d",
 		"postgres://u@h/d?password=geheim&a=b": "postgres://u@h/d?password=xxxxx&a=b",
 		"postgres://u:ge%heim@h/d":             "postgres://...",
+		"postgres:u:geheim@h/d":                "...",
+		"u:geheim@h/d":                         "...",
+		"1:geheim@h/d":                         "...",
+		"host=h password=ge:heim":              "...",
 		"host=h password=geheim user=u":        "host=h password=xxxxx user=u",
 		"host=h password = 'ge heim' user=u":   "host=h password = xxxxx user=u",
 	} {

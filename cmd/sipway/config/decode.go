@@ -7,6 +7,7 @@ import (
 	"io"
 	"reflect"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -25,6 +26,9 @@ func (c *Config) decode(file string, text []byte) []error {
 	switch err := dec.Decode(&doc); {
 	case errors.Is(err, io.EOF):
 		return nil // an empty file says nothing
+	case err != nil && strings.Contains(err.Error(), "unknown anchor"):
+		// YAML's own message has the value in it, which may be a password.
+		return []error{fmt.Errorf("%s: a value that begins with * needs quotes", file)}
 	case err != nil:
 		return []error{fmt.Errorf("%s: %w", file, err)}
 	}
@@ -48,7 +52,11 @@ func (d *decoder) fail(n *yaml.Node, key, format string, args ...any) {
 func (d *decoder) group(n *yaml.Node, v reflect.Value, prefix string) {
 	all := fields(v, prefix)
 	if n.Kind != yaml.MappingNode {
-		d.fail(n, trimDot(prefix), "expects keys below it, not %s", kind(n))
+		have := kind(n)
+		if n.Kind == yaml.ScalarNode {
+			have = "one value" // which may be meant as that of a secret below it
+		}
+		d.fail(n, trimDot(prefix), "expects keys below it, not %s", have)
 		return
 	}
 	lines := map[string]int{}
