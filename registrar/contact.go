@@ -151,6 +151,7 @@ func (q *request) bind(b *store.Binding, c *sip.Contact) *refusal {
 		q.flow = q.flow || b.RegID > 0
 	}
 	b.Key = bindingKey(b, &uri)
+	q.natted = q.natted || b.Flow.Transport == sip.UDP && namesOther(b, &uri)
 	return nil
 }
 

@@ -68,7 +68,12 @@ func (r *Registrar) keepNAT(f sip.Flow, bindings []store.Binding) {
 // from. Behind a Path it is the edge proxy's.
 func behindNAT(b *store.Binding) bool {
 	uri, err := sip.ParseURI(b.Contact)
-	if err != nil || b.Path != "" {
+	return err == nil && namesOther(b, &uri)
+}
+
+// namesOther is behindNAT for a contact that has been read.
+func namesOther(b *store.Binding, uri *sip.URI) bool {
+	if b.Path != "" {
 		return false
 	}
 	addr, ok := sip.HostAddr(uri.Host)

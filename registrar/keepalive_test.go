@@ -40,6 +40,7 @@ func (s *server) during(f func()) {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	ended := make(chan struct{})
 	go func() { s.reg.Run(ctx); close(ended) }()
+	synctest.Wait() // until it has loaded what there was before
 	f()
 	cancel()
 	<-ended

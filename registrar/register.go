@@ -29,6 +29,7 @@ type request struct {
 	direct   bool             // the request came straight from the user agent
 	outbound bool             // its reg-id means something (RFC 5626 §6)
 	flow     bool             // it registers or removes a flow
+	natted   bool             // it binds a contact that is not where it came from
 
 	// These stay with the memory, which is used again.
 	then   func(auth.Decision) // authenticated
@@ -226,7 +227,9 @@ func (q *request) commit(ctx context.Context) {
 	q.ok(q.reachable(result.Bindings))
 	q.watchers.tellResult(&result)
 	if q.adds > 0 {
-		q.keepNAT(f, result.Bindings)
+		if q.natted {
+			q.keepNAT(f, result.Bindings)
+		}
 		q.returns.came(f, q.update.AOR, result.Bindings, fresh)
 	}
 	if fresh {
@@ -253,7 +256,10 @@ func (q *request) checkUser(ctx context.Context) error {
 }
 
 // owner reports whether it is the user of the AOR who was authenticated.
-func (q *request) owner() bool { return q.decision.AOR() == q.update.AOR }
+func (q *request) owner() bool {
+	d := &q.decision
+	return d.Outcome == auth.Authenticated && d.User == q.user && d.Domain == q.domain
+}
 
 // makeRoom allows for what there is no room for, and reports whether trying again is of use.
 func (q *request) makeRoom(ctx context.Context) bool {

@@ -261,25 +261,25 @@ func (m *Message) SetReceived(src netip.AddrPort) {
 	_, others, more := nextElement(m.value(old))
 	m.Grow(int(old.end-old.start) + receivedRoom)
 	l := m.begin(HVia, m.name(old))
-	m.edit = v.appendReceived(m.edit, src, addr)
+	m.edit = v.appendSender(m.edit)
+	params := len(m.edit)
+	m.edit = append(v.Params.appendWithout(m.edit, "received", "rport"), ";received="...)
+	received := len(m.edit)
+	m.edit = addr.AppendTo(m.edit)
+	v.Received = view(m.edit)[received:]
+	if v.RPort >= 0 {
+		v.RPort = int(src.Port())
+		m.edit = appendUint(append(m.edit, ";rport="...), uint64(src.Port()))
+	}
+	v.Params = Params(view(m.edit)[params:])
 	if more {
 		m.edit = append(append(m.edit, ", "...), trimSpace(others)...)
 	}
 	m.lines[at] = m.end(l)
-	m.refresh(HVia)
 }
 
 // receivedRoom is what SetReceived writes at most, with an IPv6 address, besides the line.
 const receivedRoom = len("SIP/2.0/;received=;rport=65535") + 40
-
-func (v *Via) appendReceived(b []byte, src netip.AddrPort, addr netip.Addr) []byte {
-	b = v.Params.appendWithout(v.appendSender(b), "received", "rport")
-	b = addr.AppendTo(append(b, ";received="...))
-	if v.RPort >= 0 {
-		b = appendUint(append(b, ";rport="...), uint64(src.Port()))
-	}
-	return b
-}
 
 func (v *Via) sentByIs(addr netip.Addr) bool {
 	if v.Host[0] == '[' {

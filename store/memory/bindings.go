@@ -30,10 +30,10 @@ func (s *Store) shardOf(aor string) *shard {
 	return &s.shard[maphash.String(s.seed, aor)%shards]
 }
 
-// set replaces the bindings of an AOR. The shard is locked by the caller, so that the
+// set replaces the bindings that an AOR has. The shard is locked by the caller, so that the
 // order can't miss what the shard has.
-func (s *Store) set(sh *shard, aor string, bindings []store.Binding) {
-	_, had := sh.bindings[aor]
+func (s *Store) set(sh *shard, aor string, old, bindings []store.Binding) {
+	had := len(old) > 0
 	switch {
 	case len(bindings) > 0 && had:
 		sh.bindings[aor] = bindings
@@ -60,12 +60,13 @@ func (s *Store) Register(ctx context.Context, u store.Update) (store.Result, err
 	sh := s.shardOf(u.AOR)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	r, err := store.Apply(sh.bindings[u.AOR], s.knownLeases(), u)
+	old := sh.bindings[u.AOR]
+	r, err := store.Apply(old, s.knownLeases(), u)
 	if err != nil {
 		return store.Result{}, err
 	}
 	if !u.Query() {
-		s.set(sh, u.AOR, r.Bindings)
+		s.set(sh, u.AOR, old, r.Bindings)
 	}
 	return r, nil
 }
@@ -114,7 +115,7 @@ func (s *Store) filter(removed []store.Binding, aor string, gone func(*store.Bin
 		return true
 	})
 	if len(next) < len(old) {
-		s.set(sh, aor, next)
+		s.set(sh, aor, old, next)
 	}
 	return removed
 }
