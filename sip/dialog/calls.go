@@ -94,10 +94,11 @@ func set[T ~int | ~int64](v *T, otherwise T) {
 }
 
 // Call is the record of one call. All of it is guarded by its shard's mu, but for what
-// never changes: table, shard, hash, id, callID, tag, begun.
+// never changes: table, shard, ref, hash, id, callID, tag, begun.
 type Call struct {
 	table *Calls
 	shard *shard
+	ref   *reference
 	next  *Call // another one with the same hash
 	hash  uint64
 	id    uint64
@@ -211,7 +212,7 @@ func (t *Calls) Begin(invite *sip.Message, caller Party, dialed string) Request 
 	}
 	s, hash := t.shardOf(invite.CallID())
 	ua, _ := invite.Get(sip.HUserAgent)
-	c := &Call{table: t, shard: s, hash: hash, begun: time.Now(), seq: invite.CSeq().Seq}
+	c := &Call{table: t, shard: s, ref: new(reference), hash: hash, begun: time.Now(), seq: invite.CSeq().Seq}
 	c.keep(invite, caller, dialed, ua)
 	c.legs, c.dialogs = c.firstLeg[:0], c.firstDlg[:0]
 	if v, ok := invite.Get(sip.HReplaces); ok {
@@ -228,11 +229,12 @@ func (t *Calls) Begin(invite *sip.Message, caller Party, dialed string) Request 
 		return Request{}
 	}
 	c.id = t.lastID.Add(1)
+	c.ref.Store(c)
 	c.next = s.calls[hash]
 	s.calls[hash] = c
 	c.offer(Caller, invite)
 	c.note(Caller, methodOf(sip.INVITE), 0)
-	return Request{call: c, dialog: -1, side: Caller, method: methodOf(sip.INVITE)}
+	return Request{ref: c.ref, dialog: -1, side: Caller, method: methodOf(sip.INVITE)}
 }
 
 // keep clones all texts that the record begins with, into one piece of memory.
@@ -282,4 +284,5 @@ func (s *shard) remove(c *Call) {
 		}
 	}
 	c.gone = true
+	c.ref.Store(nil)
 }

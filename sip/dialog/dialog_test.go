@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/sipway/sipway/sip"
 )
@@ -390,6 +391,20 @@ func TestMemory(t *testing.T) {
 	} else {
 		t.Logf("%d bytes a call", each)
 	}
+	runtime.KeepAlive(calls)
+}
+
+// A call that has ended is not held by the request that began it, whose transactions live on.
+func TestEndedIsCollected(t *testing.T) {
+	calls := New(Config{})
+	r := answered(t, calls, "1")
+	call := weak.Make(r.call())
+	hangUp(t, calls, "1")
+	runtime.GC()
+	if call.Value() != nil || r.Known() {
+		t.Error("it is still there")
+	}
+	r.Response(0, message(t, okLine, "1", "a", ";tag=b", "", "")) // late, and noted nowhere
 	runtime.KeepAlive(calls)
 }
 

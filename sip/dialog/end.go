@@ -64,7 +64,7 @@ func (b By) String() string { return byNames[b] }
 
 // Cancel notes the caller's CANCEL, with the value of its Reason (RFC 3326).
 func (r Request) Cancel(reason string) {
-	if c := r.call; c != nil && r.dialog < 0 {
+	if c := r.call(); c != nil && r.dialog < 0 {
 		c.shard.mu.Lock()
 		c.cancelled, c.reason = true, bounded(reason)
 		c.shard.mu.Unlock()
@@ -73,7 +73,7 @@ func (r Request) Cancel(reason string) {
 
 // Leave notes that the caller's connection has broken while his call was being set up.
 func (r Request) Leave() {
-	if c := r.call; c != nil && r.dialog < 0 {
+	if c := r.call(); c != nil && r.dialog < 0 {
 		c.shard.mu.Lock()
 		c.left = c.answered == 0
 		c.shard.mu.Unlock()
@@ -83,7 +83,7 @@ func (r Request) Leave() {
 // Failed notes that the request was given a final response above 299. A call that was
 // challenged is forgotten: it comes again with credentials, and is a call then.
 func (r Request) Failed(status int, phrase string) {
-	c := r.call
+	c := r.call()
 	if c == nil {
 		return
 	}
@@ -91,7 +91,7 @@ func (r Request) Failed(status int, phrase string) {
 	var ended bool
 	switch {
 	case r.dialog >= 0:
-		ended = r.refused(status)
+		ended = r.refused(c, status)
 	case c.answered != 0 || c.gone: // it was answered by another phone
 	case status == 401 || status == 407:
 		c.shard.remove(c)
@@ -132,8 +132,7 @@ func (c *Call) whyFailed(status int) (Cause, By) {
 
 // refused notes a final response above 299 to a request within a dialog; it may be the end of
 // the call.
-func (r Request) refused(status int) (ended bool) {
-	c := r.call
+func (r Request) refused(c *Call, status int) (ended bool) {
 	c.note(r.side.other(), r.method, status)
 	d := &c.dialogs[r.dialog]
 	switch {

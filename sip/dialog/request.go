@@ -2,6 +2,7 @@ package dialog
 
 import (
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sipway/sipway/sip"
@@ -10,14 +11,26 @@ import (
 // Request is a request of a call while it passes: the INVITE that began it, or one within
 // one of its dialogs. The zero value belongs to no call, and its methods do nothing.
 type Request struct {
-	call   *Call
+	ref    *reference
 	dialog int8 // -1 for the INVITE that began the call
 	side   Side
 	method method
 }
 
+// reference leads to a call until that has ended. The INVITE's transactions live on for 64*T1,
+// which is longer than many a call, and are not to hold its record.
+type reference struct{ atomic.Pointer[Call] }
+
+// call is the call that the request belongs to, nil where there is none any more.
+func (r Request) call() *Call {
+	if r.ref == nil {
+		return nil
+	}
+	return r.ref.Load()
+}
+
 // Known reports whether the request belongs to a call that is kept.
-func (r Request) Known() bool { return r.call != nil }
+func (r Request) Known() bool { return r.call() != nil }
 
 // Within finds the call that a request with a To tag belongs to, and notes the request. It
 // came by the flow.
@@ -55,7 +68,7 @@ func (t *Calls) Within(m *sip.Message, f sip.Flow) Request {
 		reason, _ := m.Get(sip.HReason) // RFC 3326
 		c.reason = bounded(reason)
 	}
-	return Request{call: c, dialog: int8(at), side: side, method: method}
+	return Request{ref: c.ref, dialog: int8(at), side: side, method: method}
 }
 
 // dialogOf returns the call that a message within a dialog belongs to, which side sent it,
@@ -80,7 +93,7 @@ func (c *Call) dialogWith(tag string) int {
 // Sent notes that the request goes to a URI, to that party; of one within a dialog the flow
 // alone counts. It returns the number of the leg, -1 where none is kept.
 func (r Request) Sent(uri string, to Party) (leg int) {
-	c := r.call
+	c := r.call()
 	if c == nil {
 		return -1
 	}
@@ -99,7 +112,7 @@ func (r Request) Sent(uri string, to Party) (leg int) {
 
 // Moved notes that a leg goes on over another flow, as its first one failed.
 func (r Request) Moved(leg int, f sip.Flow) {
-	if c := r.call; c != nil && leg >= 0 {
+	if c := r.call(); c != nil && leg >= 0 {
 		c.shard.mu.Lock()
 		c.legs[leg].party.Flow = f
 		c.shard.mu.Unlock()
@@ -122,13 +135,13 @@ func (c *Call) now() time.Duration { return max(time.Since(c.begun), 1) }
 
 // Response notes a response from 101 to 299 of a leg, which is passed on.
 func (r Request) Response(leg int, m *sip.Message) {
-	c := r.call
+	c := r.call()
 	if c == nil {
 		return
 	}
 	c.shard.mu.Lock()
 	if r.dialog >= 0 {
-		end := r.within(m)
+		end := r.within(c, m)
 		c.shard.mu.Unlock()
 		c.tell(end)
 		return
@@ -183,8 +196,7 @@ func (c *Call) dialogFrom(leg int, m *sip.Message, now time.Duration) {
 }
 
 // within notes a 2xx to a request within a dialog; it may be the end of the call.
-func (r Request) within(m *sip.Message) (ended bool) {
-	c := r.call
+func (r Request) within(c *Call, m *sip.Message) (ended bool) {
 	now := c.note(r.side.other(), r.method, m.Status())
 	d := &c.dialogs[r.dialog]
 	switch {
@@ -214,7 +226,7 @@ func (c *Call) timer(m *sip.Message, now time.Duration) {
 // Leg notes the final response of a leg that is not passed on at once, or one that was made
 // here for want of any.
 func (r Request) Leg(leg, status int, ours bool) {
-	c := r.call
+	c := r.call()
 	if c == nil || r.dialog >= 0 {
 		return
 	}
