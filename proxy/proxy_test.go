@@ -518,24 +518,24 @@ func TestToken(t *testing.T) {
 		{v6, coder.owner("alice@other.test", "urn:uuid:1")}, {v6, coder.owner(long, "urn:uuid:1")},
 	} {
 		token := string(coder.encode(nil, r))
-		if got, ok := coder.decode(token); !ok || got != r.flow || coder.ownerIn(token) != r.owner {
-			t.Errorf("%v became %v, %v, %v", r, got, coder.ownerIn(token), ok)
+		if got, named, ok := coder.decode(token, nil); !ok || got != r.flow || coder.ownerOf(named) != r.owner {
+			t.Errorf("%v became %v, %v, %v", r, got, coder.ownerOf(named), ok)
 		}
 		if raw, _ := tokenEncoding.DecodeString(token); r.owner.aor != "" && strings.Contains(string(raw), r.owner.aor[:5]) {
 			t.Errorf("%v can be read in its token", r.owner)
 		}
-		if _, ok := newTokenCoder([]byte("other"), "example.test").decode(token); ok {
+		if _, _, ok := newTokenCoder([]byte("other"), "example.test").decode(token, nil); ok {
 			t.Error("a token signed with another key was accepted")
 		}
 		for i := range token {
 			forged := token[:i] + string(token[i]^1) + token[i+1:]
-			if _, ok := coder.decode(forged); ok || coder.ownerIn(forged) != (owner{}) {
+			if _, named, ok := coder.decode(forged, nil); ok || named != nil {
 				t.Errorf("forged token %q of %q was accepted", forged, token)
 			}
 		}
 	}
 	token := string(coder.encode(nil, route{flow: daveUDP, owner: coder.owner("x"+long, "")}))
-	if got, ok := coder.decode(token); !ok || got != daveUDP || coder.ownerIn(token) != (owner{}) {
+	if got, named, ok := coder.decode(token, nil); !ok || got != daveUDP || coder.ownerOf(named) != (owner{}) {
 		t.Errorf("a token for too long an AOR became %v, %v", got, ok)
 	}
 }

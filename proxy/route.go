@@ -16,15 +16,19 @@ const maxOwnRoutes = 20
 func (p *Proxy) preprocess(r *request) error {
 	// What we put into Record-Routes has a token. A URI of our address alone may be a phone's
 	// contact, where the address is the domain of both.
-	if flow, own := p.ownRoute(&r.uri); own && flow.Transport != 0 && r.msg.Has(sip.HRoute) {
-		if err := undoStrictRouting(r); err != nil {
-			return err
+	if r.msg.Has(sip.HRoute) {
+		if flow, own := p.ownRoute(&r.uri); own && flow.Transport != 0 {
+			if err := undoStrictRouting(r); err != nil {
+				return err
+			}
 		}
 	}
 	p.stripMaddr(r)
 
 	var last sip.Flow
-	var first, token string
+	var first string
+	var room [maxToken]byte
+	var named []byte // the owner of last
 	for a, err := range r.msg.Addresses(sip.HRoute) {
 		u := sip.URI{}
 		if err == nil {
@@ -33,7 +37,7 @@ func (p *Proxy) preprocess(r *request) error {
 		if err != nil {
 			return refuse(400, "Bad Route")
 		}
-		flow, own := p.ownRoute(&u)
+		flow, name, own := p.readRoute(&u, room[:0])
 		if !own {
 			break
 		}
@@ -46,7 +50,7 @@ func (p *Proxy) preprocess(r *request) error {
 		if first == "" {
 			first = u.User
 		}
-		last, token = flow, u.User
+		last, named = flow, name
 	}
 	if r.popped > 0 {
 		r.editable().PopValues(sip.HRoute, r.popped)
@@ -60,14 +64,15 @@ func (p *Proxy) preprocess(r *request) error {
 		// is not in the token.
 		return nil
 	}
-	if p.dialogHop(r, last, token) {
+	if p.dialogHop(r, last, named) {
 		r.next = &r.onward
 	}
 	if recordRoutes(r.msg.Method()) {
-		r.owner = p.tokens.ownerIn(first) // the first of ours names the way to the sender
 		if r.next != nil {
-			r.next.owner = p.tokens.ownerIn(token)
+			r.next.owner = p.tokens.ownerOf(named)
 		}
+		_, named, _ = p.tokens.decode(first, room[:0])
+		r.owner = p.tokens.ownerOf(named) // the first of ours names the way to the sender
 	}
 	return nil
 }
@@ -75,15 +80,22 @@ func (p *Proxy) preprocess(r *request) error {
 // ownRoute reports whether a URI is one that we put into a Record-Route, or addresses one
 // of our listeners: a Route that a client was configured with. Of the former it returns
 // the flow.
-func (p *Proxy) ownRoute(u *sip.URI) (sip.Flow, bool) {
+func (p *Proxy) ownRoute(u *sip.URI) (flow sip.Flow, own bool) {
+	var room [maxToken]byte
+	flow, _, own = p.readRoute(u, room[:0])
+	return flow, own
+}
+
+// readRoute is ownRoute, and returns who is behind the flow, as tokenCoder.decode does.
+func (p *Proxy) readRoute(u *sip.URI, room []byte) (flow sip.Flow, named []byte, own bool) {
 	if !u.IsSIP() {
-		return sip.Flow{}, false
+		return flow, nil, false
 	}
 	if u.User == "" {
-		return sip.Flow{}, p.Local(u.Host, u.Port) || p.OwnDomain(u.Host)
+		return flow, nil, p.Local(u.Host, u.Port) || p.OwnDomain(u.Host)
 	}
 	// A token is known by its signature, whatever name or address stands beside it.
-	return p.tokens.decode(u.User)
+	return p.tokens.decode(u.User, room)
 }
 
 // undoStrictRouting is for a request from a strict router, which put our Record-Route into
@@ -138,12 +150,12 @@ func sameFlow(a, b sip.Flow) bool {
 }
 
 // dialogHop finds where a request goes by its last own Route: the flow f that its token names,
-// or the present flow of the same client. It is false where the route does not say.
-func (p *Proxy) dialogHop(r *request, f sip.Flow, token string) bool {
+// or the present flow of the same client, whom it names as well. It is false where the route does not say.
+func (p *Proxy) dialogHop(r *request, f sip.Flow, named []byte) bool {
 	h, onward := &r.onward, r.msg.Has(sip.HRoute)
 	*h = hop{flow: f, registered: true}
 	if !f.Transport.Reliable() {
-		if present, ok := p.presentFlow(p.tokens.ownerIn(token), onward); ok && present.Transport == sip.UDP {
+		if present, ok := p.presentFlow(p.tokens.ownerOf(named), onward); ok && present.Transport == sip.UDP {
 			h.flow = present // what the NAT before the phone makes of it now
 		} else if !onward {
 			h.flow.Remote = contactOrSource(&r.uri, f.Remote)
@@ -155,7 +167,7 @@ func (p *Proxy) dialogHop(r *request, f sip.Flow, token string) bool {
 		return true
 	}
 	// The connection has gone. The client may have come back, over another one.
-	o := p.tokens.ownerIn(token)
+	o := p.tokens.ownerOf(named)
 	if h.flow, ok = p.presentFlow(o, onward); ok {
 		return true
 	}

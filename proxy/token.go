@@ -105,25 +105,25 @@ func (c tokenCoder) encode(b []byte, r route) []byte {
 	return tokenEncoding.AppendEncode(b, raw)
 }
 
-// decode returns the flow that a token names. Of a connection it knows nothing but the
-// incarnation.
-func (c tokenCoder) decode(token string) (f sip.Flow, ok bool) {
+// decode returns the flow that a token names, of a connection its incarnation alone. The bytes
+// of its owner, if it names one, are appended to room: they are needed rarely, and read by
+// ownerOf then.
+func (c tokenCoder) decode(token string, room []byte) (f sip.Flow, named []byte, ok bool) {
 	s := c.signers.Get().(*signer)
 	defer c.signers.Put(s)
-	f, _, ok = c.open(s, token)
-	return f, ok
+	f, rest, ok := c.open(s, token)
+	if !ok {
+		return f, nil, false
+	}
+	return f, append(room, rest...), true
 }
 
-// ownerIn returns the owner that a token names, if any. It is asked rarely, and so not read
-// by the way.
-func (c tokenCoder) ownerIn(token string) owner {
-	s := c.signers.Get().(*signer)
-	defer c.signers.Put(s)
-	_, rest, ok := c.open(s, token)
-	if !ok || len(rest) <= 4 {
+// ownerOf returns the owner with the bytes that decode returned.
+func (c tokenCoder) ownerOf(named []byte) owner {
+	if len(named) <= 4 {
 		return owner{}
 	}
-	instance, aor := binary.BigEndian.Uint32(rest), rest[4:]
+	instance, aor := binary.BigEndian.Uint32(named), named[4:]
 	if bytes.IndexByte(aor, '@') < 0 {
 		aor = append(aor, c.domain...)
 	}
