@@ -77,7 +77,7 @@ type Limiter struct {
 	began time.Time
 	seeds [2]maphash.Seed
 
-	source, user, offence, guess rate
+	bounds atomic.Pointer[bounds]
 
 	sources table
 	flows   table // those of who has proven to be a user
@@ -100,12 +100,31 @@ type Limiter struct {
 	banned                                    [reasonCount]atomic.Uint64
 }
 
+// bounds are the numbers of a Config, in the form in which they are used.
+type bounds struct {
+	source, user, offence, guess rate
+
+	scanner          int64 // what calling oneself a scanner weighs: a ban
+	firstBan, maxBan time.Duration
+}
+
+func newBounds(cfg *Config) *bounds {
+	requests, burst := cmp.Or(cfg.Requests, 100), cmp.Or(cfg.Burst, 2000)
+	userRequests, userBurst := cmp.Or(cfg.UserRequests, 50), cmp.Or(cfg.UserBurst, 1000)
+	failures, userFailures := cmp.Or(cfg.Failures, 100), cmp.Or(cfg.UserFailures, 10)
+	return &bounds{
+		source:  newRate(float64(requests), time.Second, burst),
+		user:    newRate(float64(userRequests), time.Second, userBurst),
+		offence: newRate(float64(failures*failure), window, failures*failure),
+		guess:   newRate(float64(userFailures), window, userFailures),
+		scanner: int64(failures * failure),
+
+		firstBan: cmp.Or(cfg.FirstBan, 30*time.Second), maxBan: cmp.Or(cfg.MaxBan, 6*time.Hour),
+	}
+}
+
 // New returns a limiter.
 func New(cfg Config) *Limiter {
-	cfg.Requests, cfg.Burst = cmp.Or(cfg.Requests, 100), cmp.Or(cfg.Burst, 2000)
-	cfg.UserRequests, cfg.UserBurst = cmp.Or(cfg.UserRequests, 50), cmp.Or(cfg.UserBurst, 1000)
-	cfg.Failures, cfg.UserFailures = cmp.Or(cfg.Failures, 100), cmp.Or(cfg.UserFailures, 10)
-	cfg.FirstBan, cfg.MaxBan = cmp.Or(cfg.FirstBan, 30*time.Second), cmp.Or(cfg.MaxBan, 6*time.Hour)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	if cfg.Exempt == nil {
 		cfg.Exempt = func(netip.Addr) bool { return false }
@@ -115,17 +134,23 @@ func New(cfg Config) *Limiter {
 	}
 	l := &Limiter{
 		cfg: cfg, began: time.Now(),
-		source:  newRate(float64(cfg.Requests), time.Second, cfg.Burst),
-		user:    newRate(float64(cfg.UserRequests), time.Second, cfg.UserBurst),
-		offence: newRate(float64(cfg.Failures*failure), window, cfg.Failures*failure),
-		guess:   newRate(float64(cfg.UserFailures), window, cfg.UserFailures),
 		sources: newTable(sourceRoom), flows: newTable(flowRoom), users: newTable(userRoom), pairs: newTable(pairRoom),
 		bans: make(map[netip.Prefix]Ban),
 	}
 	for i := range l.seeds {
 		l.seeds[i] = maphash.MakeSeed()
 	}
+	l.bounds.Store(newBounds(&cfg))
 	return l
+}
+
+// SetBounds replaces the numbers and times of the limiter's Config by those of cfg. Bans last as
+// long as they were to, and who has used up much has used up so much of his time, not so many
+// requests. A nil limiter stays one that limits nothing.
+func (l *Limiter) SetBounds(cfg Config) {
+	if l != nil {
+		l.bounds.Store(newBounds(&cfg))
+	}
 }
 
 // now is the time by the limiter's clock; never 0, which marks what was never used.
@@ -144,7 +169,7 @@ func (l *Limiter) Admit(f sip.Flow, b []byte) bool {
 	}
 	now := l.now()
 	set, r := l.sources.use(sourceKey(f.Remote.Addr()), now)
-	ok := r.until <= now && (!asks(b) || r.requests.take(&l.source, 1, now))
+	ok := r.until <= now && (!asks(b) || r.requests.take(&l.bounds.Load().source, 1, now))
 	set.mu.Unlock()
 	if ok || l.exempt(f) || l.proven(f, now) {
 		return true
@@ -196,5 +221,5 @@ func (l *Limiter) proven(f sip.Flow, now int64) bool {
 func (l *Limiter) takeUser(u userHash, now int64) bool {
 	set, r := l.users.use(u.key(), now)
 	defer set.mu.Unlock()
-	return r.requests.take(&l.user, 1, now)
+	return r.requests.take(&l.bounds.Load().user, 1, now)
 }

@@ -55,6 +55,36 @@ func TestSourceHasItsBurstAndItsRate(t *testing.T) {
 	})
 }
 
+func TestSetBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := quiet(Config{Requests: 10, Burst: 50, Failures: 4, UserFailures: 100, FirstBan: time.Minute})
+		a, b := udpFrom("198.51.100.1:5060"), udpFrom("198.51.100.2:5060")
+		admitted(l, a, 50)
+		l.SetBounds(Config{Requests: 100, Burst: 1000, UserRequests: 1, UserBurst: 1, Failures: 2, UserFailures: 100, FirstBan: time.Hour})
+		// He has used up five seconds of his ten.
+		if n := admitted(l, a, 2000); n != 500 {
+			t.Errorf("%d requests were heard, want 500", n)
+		}
+		if n := admitted(l, b, 2000); n != 1000 {
+			t.Errorf("%d requests of another were heard, want 1000", n)
+		}
+		if !l.Succeeded(b, "bob@example.test") || l.Succeeded(b, "bob@example.test") {
+			t.Error("a user has not his new limit")
+		}
+		for range 2 {
+			l.Failed(a, "alice@example.test")
+		}
+		if bans := l.Bans(); len(bans) != 1 || bans[0].Until.Sub(bans[0].Since).Round(time.Second) != time.Hour {
+			t.Errorf("bans %v, want one for an hour", bans)
+		}
+		var none *Limiter
+		none.SetBounds(Config{Requests: 1})
+		if !none.Admit(a, request) {
+			t.Error("nil limits")
+		}
+	})
+}
+
 func TestSources(t *testing.T) {
 	tests := []struct {
 		name, flooder, other string

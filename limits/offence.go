@@ -22,7 +22,7 @@ func (l *Limiter) Received(f sip.Flow, m *sip.Message) bool {
 	if l == nil || !isScanner(m) || l.exempt(f) {
 		return true
 	}
-	l.offend(f, Scanner, int64(l.cfg.Failures*failure))
+	l.offend(f, Scanner, l.bounds.Load().scanner)
 	return false
 }
 
@@ -64,14 +64,14 @@ func (l *Limiter) Failed(f sip.Flow, user string) {
 	if l == nil || l.exempt(f) {
 		return
 	}
-	now := l.now()
+	now, b := l.now(), l.bounds.Load()
 	set, r := l.pairs.use(l.pairKey(f.Remote.Addr(), user), now)
 	weight := int64(failure)
 	switch {
 	case r.until > now: // a phone with an old password may go on all day
 		weight = challenge
-	case r.offences.spill(&l.guess, 1, now):
-		l.strike(r, now)
+	case r.offences.spill(&b.guess, 1, now):
+		b.strike(r, now)
 		r.offences = 0
 		l.guessedUntil(r.until)
 	}
@@ -92,11 +92,11 @@ func (l *Limiter) Succeeded(f sip.Flow, user string) bool {
 	if l == nil {
 		return true
 	}
-	now, source := l.now(), f.Remote.Addr()
+	now, source, b := l.now(), f.Remote.Addr(), l.bounds.Load()
 	// The request, and the challenge before it, were not a stranger's.
 	set, r := l.sources.use(sourceKey(source), now)
-	r.requests.give(&l.source, 1)
-	r.offences.give(&l.offence, challenge)
+	r.requests.give(&b.source, 1)
+	r.offences.give(&b.offence, challenge)
 	set.mu.Unlock()
 
 	u := l.userOf(user)
@@ -115,19 +115,19 @@ func (l *Limiter) offend(f sip.Flow, why Reason, weight int64) {
 	if l == nil || l.exempt(f) {
 		return
 	}
-	now, k := l.now(), sourceKey(f.Remote.Addr())
+	now, k, b := l.now(), sourceKey(f.Remote.Addr()), l.bounds.Load()
 	set, r := l.sources.use(k, now)
-	if !r.offences.spill(&l.offence, weight, now) || r.until > now {
+	if !r.offences.spill(&b.offence, weight, now) || r.until > now {
 		set.mu.Unlock()
 		return
 	}
-	l.strike(r, now)
+	b.strike(r, now)
 	// What it does next weighs more than it did at first.
-	r.offences = bucket(now + l.offence.size*3/4)
-	b := l.describe(k, r, why)
+	r.offences = bucket(now + b.offence.size*3/4)
+	ban := l.describe(k, r, why)
 	set.mu.Unlock()
 	l.disown(f)
-	l.enter(b)
+	l.enter(ban)
 }
 
 // disown forgets whose flow it is: a user who has his own source banned is no better than it.
@@ -140,12 +140,12 @@ func (l *Limiter) disown(f sip.Flow) {
 }
 
 // strike bans a record for longer than the last time. Its set is locked.
-func (l *Limiter) strike(r *record, now int64) {
+func (b *bounds) strike(r *record, now int64) {
 	if now-r.until > int64(forgiven) {
 		r.strikes = 0
 	}
-	length := l.cfg.FirstBan << min(r.strikes, 20)
-	r.until = now + int64(min(length, l.cfg.MaxBan))
+	length := b.firstBan << min(r.strikes, 20)
+	r.until = now + int64(min(length, b.maxBan))
 	r.strikes = min(r.strikes+1, 200)
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -71,8 +72,8 @@ const (
 type Verifier struct {
 	cfg    Config
 	parser *jwt.Parser
-	static []key
-	remote *remote // nil for none
+	static atomic.Pointer[[]key] // of the file
+	remote *remote               // nil for none
 }
 
 // New returns a verifier. It reads the file, and does not wait for the URL: [Verifier.Run] is to
@@ -88,12 +89,11 @@ func New(cfg Config) (*Verifier, error) {
 	if cfg.Keys == "" && cfg.JWKSURL == "" {
 		return nil, errors.New("token: neither keys nor a URL of keys")
 	}
-	if cfg.Keys != "" {
-		var err error
-		if v.static, err = readKeys(cfg.Keys); err != nil {
-			return nil, fmt.Errorf("keys of tokens: %w", err)
-		}
+	use, err := v.Reload()
+	if err != nil {
+		return nil, err
 	}
+	use()
 	if cfg.JWKSURL != "" {
 		v.remote = newRemote(cfg.JWKSURL, cfg.Client, v.cfg.Logger)
 	}
@@ -108,6 +108,18 @@ func New(cfg Config) (*Verifier, error) {
 	}
 	v.parser = jwt.NewParser(options...)
 	return v, nil
+}
+
+// Reload reads the file of keys again. They take the place of those before when use is called;
+// with an error those stay.
+func (v *Verifier) Reload() (use func(), err error) {
+	var keys []key
+	if v.cfg.Keys != "" {
+		if keys, err = readKeys(v.cfg.Keys); err != nil {
+			return nil, fmt.Errorf("keys of tokens: %w", err)
+		}
+	}
+	return func() { v.static.Store(&keys) }, nil
 }
 
 // Run keeps the keys of the URL fresh until ctx ends.
@@ -162,7 +174,7 @@ func (v *Verifier) candidates(t *jwt.Token) (any, error) {
 			}
 		}
 	}
-	add(v.static)
+	add(*v.static.Load())
 	if v.remote != nil {
 		add(v.remote.known())
 	}

@@ -221,6 +221,37 @@ func TestAOR(t *testing.T) {
 	}
 }
 
+// Another file of keys takes the place of the first; one that can't be read doesn't.
+func TestReload(t *testing.T) {
+	file := write(t, secretSet())
+	v := newVerifier(t, Config{Keys: file})
+	text := sign(t, jwt.SigningMethodHS256, secret, "s", claims(jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix()}))
+	for _, tt := range []struct {
+		keys  string
+		reads bool
+		want  error
+	}{
+		{secretSet(), true, nil},
+		{`{"keys": []}`, false, nil},
+		{publicPEM(t, edKey()), true, ErrUnknownKey},
+		{secretSet(), true, nil},
+	} {
+		if err := os.WriteFile(file, []byte(tt.keys), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		use, err := v.Reload()
+		if (err == nil) != tt.reads {
+			t.Fatalf("%s: %v", tt.keys, err)
+		}
+		if err == nil {
+			use()
+		}
+		if _, err := v.Cached(text); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.keys, err, tt.want)
+		}
+	}
+}
+
 // What a claim maps to can be written into a SIP URI of one of the domains, and read from it
 // as the same.
 func FuzzAOR(f *testing.F) {

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sipway/sipway/auth"
 	"github.com/sipway/sipway/cmd/sipway/config"
 	"github.com/sipway/sipway/sip"
 	"github.com/sipway/sipway/store"
@@ -99,7 +98,7 @@ func newClosing(tb testing.TB, kind string, tr sip.Transport, clients int) *clos
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s, err := newServer(cfg, st, new(auth.Tickets), new(encryption), slog.New(slog.DiscardHandler))
+	s, err := newServer(cfg, st, newOffice(cfg), new(encryption), slog.New(slog.DiscardHandler))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sipway/sipway/admin"
@@ -22,15 +23,13 @@ import (
 // identities is what the server knows of users besides their passwords: whose tokens and
 // tickets are shown when a WebSocket is opened, and what they get for it.
 type identities struct {
-	cfg     config.Tokens
-	domains []string
-	tokens  *token.Verifier // nil where none are taken
-	tickets *auth.Tickets
-	turn    *auth.TURN // nil where there is none
+	*office
+	cfg    config.Tokens
+	tokens *token.Verifier // nil where none are taken
 }
 
-func newIdentities(cfg *config.Config, tickets *auth.Tickets, log *slog.Logger) (*identities, error) {
-	i := &identities{cfg: cfg.Auth.Tokens, domains: texts(cfg.Domains), tickets: tickets, turn: newTURN(&cfg.TURN)}
+func newIdentities(cfg *config.Config, o *office, log *slog.Logger) (*identities, error) {
+	i := &identities{office: o, cfg: cfg.Auth.Tokens}
 	t := &i.cfg
 	if !t.Enabled() {
 		return i, nil
@@ -44,13 +43,6 @@ func newIdentities(cfg *config.Config, tickets *auth.Tickets, log *slog.Logger) 
 		return nil, usageError{fmt.Errorf("auth.tokens: %w", err)}
 	}
 	return i, nil
-}
-
-func newTURN(cfg *config.TURN) *auth.TURN {
-	if cfg.Secret.Value() == "" {
-		return nil
-	}
-	return &auth.TURN{Secret: cfg.Secret.Value(), URIs: cfg.URIs, TTL: cfg.TTL}
 }
 
 // configure has the authenticator take tokens.
@@ -152,7 +144,8 @@ const turnPath = "/turn"
 // serveTURN gives a user who shows a token the credentials of the TURN servers. Pages of the
 // origins that may connect may read them (Fetch standard, CORS protocol).
 func (s *server) serveTURN(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != turnPath || s.identities.turn == nil || s.identities.tokens == nil {
+	turn := s.identities.turn.Load()
+	if r.URL.Path != turnPath || turn == nil || s.identities.tokens == nil {
 		http.NotFound(w, r)
 		return
 	}
@@ -188,20 +181,31 @@ func (s *server) serveTURN(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Set("Content-Type", "application/json")
 	// An error here is the end of the one who asked.
-	_ = json.NewEncoder(w).Encode(s.identities.turn.Credentials(id.AOR, time.Now()))
+	_ = json.NewEncoder(w).Encode(turn.Credentials(id.AOR, time.Now()))
 }
 
 // office is where the admin API gets tickets and credentials.
 type office struct {
 	domains []string
-	tickets *auth.Tickets
-	turn    *auth.TURN
+	tickets auth.Tickets
+	turn    atomic.Pointer[auth.TURN] // nil where there is none
 }
 
 var _ admin.Office = (*office)(nil)
 
-func newOffice(cfg *config.Config, tickets *auth.Tickets) *office {
-	return &office{texts(cfg.Domains), tickets, newTURN(&cfg.TURN)}
+func newOffice(cfg *config.Config) *office {
+	o := &office{domains: texts(cfg.Domains)}
+	o.setTURN(&cfg.TURN)
+	return o
+}
+
+// setTURN replaces what is known of the TURN servers.
+func (o *office) setTURN(cfg *config.TURN) {
+	if cfg.Secret.Value() == "" {
+		o.turn.Store(nil)
+		return
+	}
+	o.turn.Store(&auth.TURN{Secret: cfg.Secret.Value(), URIs: cfg.URIs, TTL: cfg.TTL})
 }
 
 // Ticket implements [admin.Office].
@@ -215,14 +219,15 @@ func (o *office) Ticket(aor string, ttl time.Duration) (string, time.Time, error
 
 // TURN implements [admin.Office].
 func (o *office) TURN(aor string) (any, error) {
-	if o.turn == nil {
+	turn := o.turn.Load()
+	if turn == nil {
 		return nil, admin.BadRequest(errors.New("the configuration has no turn.secret"))
 	}
 	aor, err := o.user(aor)
 	if err != nil {
 		return nil, err
 	}
-	return o.turn.Credentials(aor, time.Now()), nil
+	return turn.Credentials(aor, time.Now()), nil
 }
 
 func (o *office) user(text string) (string, error) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sipway/sipway/admin"
+	"github.com/sipway/sipway/cmd/sipway/config"
 	"github.com/sipway/sipway/limits"
 	"github.com/sipway/sipway/sip"
 	"github.com/sipway/sipway/store"
@@ -16,22 +17,35 @@ import (
 
 // newLimiter returns what keeps strangers within their limits, nil where nothing is to.
 func (s *server) newLimiter() *limits.Limiter {
-	c := &s.cfg.Limits
-	if !c.Enabled {
+	if !s.cfg.Limits.Enabled {
 		return nil
 	}
-	return limits.New(limits.Config{
+	bounds := limiterBounds(s.cfg)
+	bounds.Exempt, bounds.Logger = s.exempt, s.log
+	bounds.Trusted = func(f sip.Flow) bool { return s.auth.Trusted(f) }
+	return limits.New(bounds)
+}
+
+func limiterBounds(cfg *config.Config) limits.Config {
+	c := &cfg.Limits
+	return limits.Config{
 		Requests: c.Requests, Burst: c.Burst, UserRequests: c.UserRequests, UserBurst: c.UserBurst,
 		Failures: c.Failures, UserFailures: c.UserFailures, FirstBan: c.FirstBan, MaxBan: c.MaxBan,
-		Exempt: s.exempt, Trusted: func(f sip.Flow) bool { return s.auth.Trusted(f) }, Logger: s.log,
-	})
+	}
+}
+
+// setExempt takes the sources without limits from the configuration. Those of the front ends are
+// the ones that the server was started with.
+func (s *server) setExempt(cfg *config.Config) {
+	list := append(prefixes(cfg.Limits.Exempt), prefixes(s.cfg.Proxies)...)
+	s.exempted.Store(&list)
 }
 
 // exempt reports whether a source is under no limit: it is listed as such, a front end whose
 // connections are its clients', or a trusted peer.
 func (s *server) exempt(a netip.Addr) bool {
 	contains := func(p netip.Prefix) bool { return p.Contains(a) }
-	return slices.ContainsFunc(s.exempted, contains) || s.auth != nil && s.auth.TrustsAddr(a)
+	return slices.ContainsFunc(*s.exempted.Load(), contains) || s.auth != nil && s.auth.TrustsAddr(a)
 }
 
 // raiseDescriptors allows as many open connections as the system lets us have.

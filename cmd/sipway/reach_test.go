@@ -44,7 +44,7 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l.server, err = newServer(cfg, st, new(auth.Tickets), new(encryption), slog.New(slog.DiscardHandler)); err != nil {
+	if l.server, err = newServer(cfg, st, newOffice(cfg), new(encryption), slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -20,8 +20,10 @@ import (
 // reloadable are the keys that change in a running server without any connection being lost, with a
 // dot behind a group. The others take effect at the next start.
 var reloadable = []string{
-	"log.level", "trusted", "drain.",
+	"log.level", "trusted", "drain.", "turn.",
 	"registrar.min_expires", "registrar.default_expires", "registrar.max_expires", "registrar.max_contacts",
+	"limits.requests", "limits.burst", "limits.user_requests", "limits.user_burst", "limits.failures", "limits.user_failures",
+	"limits.first_ban", "limits.max_ban", "limits.exempt",
 }
 
 func isReloadable(key string) bool {
@@ -47,8 +49,8 @@ func (c *configuration) effective() *config.Config {
 	return c.current
 }
 
-// reload reads the configuration, the users file and the certificates again. With an error the old
-// configuration stays in force, all of it.
+// reload reads the configuration again, and the files of users, certificates and keys of tokens.
+// With an error the old configuration stays in force, all of it.
 func (p *process) reload(ctx context.Context) (r admin.Reloaded, err error) {
 	c := &p.configuration
 	c.mu.Lock()
@@ -67,6 +69,12 @@ func (p *process) reload(ctx context.Context) (r admin.Reloaded, err error) {
 	if err != nil {
 		return r, admin.BadRequest(err)
 	}
+	useKeys := func() {}
+	if tokens := s.identities.tokens; tokens != nil {
+		if useKeys, err = tokens.Reload(); err != nil {
+			return r, admin.BadRequest(fmt.Errorf("auth.tokens: %w", err))
+		}
+	}
 	if files := s.encryption.files; files != nil {
 		if err := files.Reload(); err != nil {
 			return r, admin.BadRequest(fmt.Errorf("tls: %w", err))
@@ -84,6 +92,7 @@ func (p *process) reload(ctx context.Context) (r admin.Reloaded, err error) {
 			r.Restart = append(r.Restart, key)
 		}
 	}
+	useKeys()
 	p.apply(s, next)
 	// What needs a restart is told again next time, for it is not in force.
 	c.current = c.current.With(next, isReloadable)
@@ -99,6 +108,9 @@ func (p *process) apply(s *server, cfg *config.Config) {
 	p.configuration.level.Set(cfg.Log.Level)
 	s.auth.SetTrusted(trusted(cfg))
 	s.registrar.SetLimits(registrarLimits(cfg))
+	s.limits.SetBounds(limiterBounds(cfg))
+	s.setExempt(cfg)
+	p.office.setTURN(&cfg.TURN)
 }
 
 func trusted(cfg *config.Config) []auth.Peer {
@@ -136,8 +148,8 @@ func (a *app) reloadCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reload",
 		Short: "Have the running server read its configuration again",
-		Long: `Reload has the running server read its configuration, users file and certificates again, as
-SIGHUP does. What can change without a connection being lost changes: ` + strings.Join(reloadable, ", ") + `.
+		Long: `Reload has the running server read its configuration again, and the files of users,
+certificates and keys of tokens, as SIGHUP does. What can change without a connection being lost changes: ` + strings.Join(reloadable, ", ") + `.
 What can't is named, and takes effect at the next start. If anything is wrong, all of the old
 configuration stays in force, and reload says what it is and exits with 2.`,
 		Args: arguments(cobra.NoArgs),

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
+	"net/http"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/sipway/sipway/auth"
 	"github.com/sipway/sipway/cmd/sipway/config"
 )
 
@@ -57,6 +63,64 @@ func TestReload(t *testing.T) {
 	}
 	l.expect(exitUsage, "no such file", "", "reload")
 	expires("expires=60")
+}
+
+// What protects the server changes without a restart: limits, keys of tokens, the TURN secret. With
+// anything wrong, none of it does.
+func TestReloadProtection(t *testing.T) {
+	c := newCLI(t)
+	c.withTokens("turn: {secret: first, uris: [turn:turn.a.test]}\n")
+	c.write("users.csv", "alice,a.test,secret\n")
+	l := c.lab("--config", "sipway.yaml", "--users-file", "users.csv", "--admin", "127.0.0.1:0")
+	c.env["SIPWAY_ADMIN"] = l.admin
+	// secret is the one that TURN credentials are made with.
+	secret := func() string {
+		t.Helper()
+		var turn auth.TURNCredentials
+		post(t, "http://"+l.admin+"/turn", `{"aor": "alice"}`, http.StatusOK, &turn)
+		mac := hmac.New(sha1.New, []byte("second"))
+		mac.Write([]byte(turn.Username))
+		if turn.Password == base64.StdEncoding.EncodeToString(mac.Sum(nil)) {
+			return "second"
+		}
+		return "first"
+	}
+	status := func() int {
+		t.Helper()
+		page, refused := dialPage(t, l.ws, "alice", "?token="+tokenOf(t, "alice", time.Minute, nil), nil)
+		if page == nil {
+			return refused.StatusCode
+		}
+		return http.StatusSwitchingProtocols
+	}
+	// flood reports whether a stranger is heard who asks five times.
+	flood := func() bool {
+		t.Helper()
+		p := dial(t, "tcp", l.tcp, "stranger")
+		for range 5 {
+			p.send("OPTIONS", "sip:a.test", "<sip:a.test>", "", "")
+			if _, err := p.read(); err != nil {
+				return false
+			}
+		}
+		return true
+	}
+	want := func(turn string, token int, heard bool) {
+		t.Helper()
+		if s, n, h := secret(), status(), flood(); s != turn || n != token || h != heard {
+			t.Errorf("TURN %s, token %d, stranger heard %v; want %s, %d, %v", s, n, h, turn, token, heard)
+		}
+	}
+	want("first", 101, true)
+
+	c.withTokens("turn: {secret: second, uris: [turn:turn.a.test]}\nlimits: {exempt: [], requests: 1, burst: 3}\n")
+	c.write("keys.json", `{"keys": []}`)
+	l.expect(exitUsage, "auth.tokens: keys of tokens: keys.json", "", "reload", "--config", "sipway.yaml")
+	want("first", 101, true)
+
+	c.write("keys.json", `{"keys":[{"kty":"oct","k":"`+strings.Repeat("A", 43)+`"}]}`)
+	l.expect(exitOK, "turn.secret is in force\nlimits.requests is in force\nlimits.burst is in force\nlimits.exempt is in force\n", "", "reload", "--config", "sipway.yaml")
+	want("second", 401, false)
 }
 
 // Every key that is said to be reloadable is there.

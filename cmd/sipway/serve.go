@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sipway/sipway/admin"
-	"github.com/sipway/sipway/auth"
 	"github.com/sipway/sipway/cmd/sipway/config"
 	"github.com/sipway/sipway/store"
 	"github.com/sipway/sipway/store/dsn"
@@ -64,7 +63,7 @@ A second one ends it at once.`,
 func (a *app) serve(ctx context.Context, cfg *config.Config, load func() (*config.Config, error)) error {
 	signals, release := a.catch(syscall.SIGTERM, os.Interrupt)
 	defer release()
-	p := &process{cfg: cfg, started: time.Now()}
+	p := &process{cfg: cfg, started: time.Now(), office: newOffice(cfg)}
 	p.configuration.load, p.configuration.current = load, cfg
 	p.configuration.level.Set(cfg.Log.Level)
 	log := newLogger(a.err, cfg.Log, &p.configuration.level, a.colored(a.err))
@@ -148,7 +147,7 @@ type process struct {
 	server  atomic.Pointer[server] // nil until it serves
 	admin   *admin.Server
 	changes changes
-	tickets auth.Tickets
+	office  *office
 
 	configuration configuration
 	count         registrationCount
@@ -166,7 +165,7 @@ func (p *process) start(ctx context.Context) error {
 			return err
 		}
 	}
-	s, err := newServer(p.cfg, p.store, &p.tickets, p.encryption, p.log)
+	s, err := newServer(p.cfg, p.store, p.office, p.encryption, p.log)
 	if err != nil {
 		return err
 	}
@@ -189,7 +188,7 @@ func (p *process) startAdmin(ctx context.Context) error {
 		Bans:          bans{p},
 		Reload:        p.reload,
 		Metrics:       newMetrics(p).handler(),
-		Office:        newOffice(p.cfg, &p.tickets),
+		Office:        p.office,
 
 		Token: p.cfg.AdminToken.Value(), TLS: p.encryption.listen,
 

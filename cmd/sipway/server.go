@@ -38,8 +38,8 @@ type server struct {
 	registrar    *registrar.Registrar
 	notifier     *registrar.Notifier
 	proxy        *proxy.Proxy
-	limits       *limits.Limiter // nil where nothing is limited
-	exempted     []netip.Prefix  // from the limits, besides trusted peers
+	limits       *limits.Limiter                // nil where nothing is limited
+	exempted     atomic.Pointer[[]netip.Prefix] // from the limits, besides trusted peers
 	calls        *dialog.Calls
 	records      *recorder // of calls that have ended
 	addresses    *addresses
@@ -68,13 +68,13 @@ var (
 )
 
 // newServer opens the listeners and serves from then on.
-func newServer(cfg *config.Config, st store.Store, tickets *auth.Tickets, e *encryption, log *slog.Logger) (*server, error) {
+func newServer(cfg *config.Config, st store.Store, o *office, e *encryption, log *slog.Logger) (*server, error) {
 	s := &server{cfg: cfg, log: log, encryption: e, opening: make(chan struct{})}
 	s.run, s.stop = context.WithCancel(context.Background())
-	s.exempted = append(prefixes(cfg.Limits.Exempt), prefixes(cfg.Proxies)...)
+	s.setExempt(cfg)
 	s.limits = s.newLimiter()
 	var err error
-	if s.identities, err = newIdentities(cfg, tickets, log); err != nil {
+	if s.identities, err = newIdentities(cfg, o, log); err != nil {
 		return nil, err
 	}
 	s.transport = transport.New(s.transportConfig(), s)

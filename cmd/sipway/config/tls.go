@@ -13,7 +13,7 @@ type TLS struct {
 	Cert     string        `yaml:"cert" doc:"PEM file of the certificate for tls and wss listeners, with the chain behind it; read again when it changes"`
 	Key      string        `yaml:"key" doc:"PEM file of its key"`
 	Bundles  []string      `yaml:"bundles" doc:"further certificates, each a PEM file with chain and key, chosen by the name that a client asks for"`
-	ClientCA string        `yaml:"client_ca" doc:"PEM file of the authorities that vouch for peers who show a certificate"`
+	ClientCA string        `yaml:"client_ca" doc:"PEM file of the authorities that vouch for peers who show a certificate; theirs must be for clients (extended key usage clientAuth) where it says what it is for"`
 	Roots    string        `yaml:"roots" doc:"PEM file of the authorities that vouch for servers we connect to; without it the system's"`
 	Recheck  time.Duration `yaml:"recheck" doc:"how often the files are looked at"`
 	ACME     ACME          `yaml:"acme"`
