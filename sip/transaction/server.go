@@ -190,7 +190,7 @@ func (s *Server) replyBytes(room []byte, status int, reason string, fields []byt
 	if req == nil {
 		return nil, ""
 	}
-	if tag = req.ToTag(); tag == "" {
+	if tag = req.ToTag(); tag == "" && status > 100 {
 		tag = s.layer.tag(req)
 	}
 	if room == nil && fields == nil {
