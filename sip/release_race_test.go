@@ -36,9 +36,9 @@ func TestReleasedEditsShow(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.SetReceived(netip.MustParseAddrPort("192.0.2.2:5060"))
-	branch, id := m.Via().Branch, m.CallID()
+	received, id := m.Via().Received, m.CallID()
 	m.Release()
-	if branch == "z9hG4bK1" || id != "c" {
-		t.Errorf("the branch is %q, the Call-ID %q", branch, id)
+	if received == "192.0.2.2" || id != "c" {
+		t.Errorf("received is %q, the Call-ID %q", received, id)
 	}
 }
