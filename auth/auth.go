@@ -63,13 +63,10 @@ type Config struct {
 	// wherever they are; nil: there is none.
 	TrustedListener func(f sip.Flow) bool
 
-	// Tokens are taken besides passwords; nil: they are not. TokenServer is the https URL
-	// where users get theirs, which challenges name; "" names none. TokenGrace is how long a
-	// connection may outlive its user's token: then Expired is called, which is to close it.
-	Tokens      Tokens
-	TokenServer string
-	TokenGrace  time.Duration
-	Expired     func(f sip.Flow)
+	// Tokens says which tokens are taken besides passwords. Expired is called when a connection
+	// has outlived its user's token by more than the grace, and is to close it.
+	Tokens  TokenPolicy
+	Expired func(f sip.Flow)
 
 	// LookupTimeout bounds how long a request waits for the user store; 0 means 5 s.
 	LookupTimeout time.Duration
@@ -111,6 +108,7 @@ type Authenticator struct {
 	bound   boundFlows
 	leases  leases
 	trusted atomic.Pointer[[]Peer]
+	tokens  atomic.Pointer[TokenPolicy]
 	waiting atomic.Int64 // requests that wait for the user store
 }
 
@@ -119,6 +117,7 @@ func New(cfg Config, users Users, flows Flows) (*Authenticator, error) {
 	cfg.LookupTimeout = cmp.Or(cfg.LookupTimeout, defaultLookupTimeout)
 	a := &Authenticator{cfg: cfg, users: users, flows: flows}
 	a.SetTrusted(cfg.Trusted)
+	a.SetTokens(cfg.Tokens)
 	a.bound.byFlow = make(map[uint64][]boundUser)
 	a.leases.byFlow = make(map[uint64]*lease)
 	if cfg.Mode == None {
@@ -206,9 +205,9 @@ func (a *Authenticator) Authenticate(f sip.Flow, m *sip.Message, realm string, p
 // credentials looks for proof: in the request itself, or in what was shown when its
 // connection was opened.
 func (a *Authenticator) credentials(f sip.Flow, m *sip.Message, realm string, proxy bool, then func(Decision)) {
-	if a.cfg.Tokens != nil {
+	if tokens := a.tokens.Load().Tokens; tokens != nil {
 		if text := bearerOf(m, proxy); text != "" {
-			a.bearer(f, m, realm, proxy, text, then)
+			a.bearer(f, m, realm, proxy, tokens, text, then)
 			return
 		}
 	}
@@ -333,7 +332,7 @@ func (a *Authenticator) challenge(f sip.Flow, m *sip.Message, realm string, prox
 	// A challenge for a token has to say where they are got (RFC 8898 §2.2). It comes first,
 	// for web clients take the last one; and they alone get it unasked, as there are phones
 	// that give up at a scheme they don't know.
-	if a.cfg.TokenServer != "" && f.Transport.WebSocket() {
+	if a.tokens.Load().Server != "" && f.Transport.WebSocket() {
 		d.Challenges = append([]string{a.bearerChallenge(realm)}, d.Challenges...)
 	}
 	return d

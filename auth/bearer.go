@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/sipway/sipway/auth/token"
 	"github.com/sipway/sipway/sip"
@@ -17,6 +18,17 @@ type Tokens interface {
 	// Verify may block.
 	Verify(ctx context.Context, text string) (token.Identity, error)
 }
+
+// TokenPolicy says how tokens are taken.
+type TokenPolicy struct {
+	Tokens Tokens        // nil: none are
+	Server string        // https URL where users get theirs, which challenges name; "" names none
+	Grace  time.Duration // how long a connection may outlive its user's token
+}
+
+// SetTokens replaces Config.Tokens for requests and tokens to come. The ends of connections that
+// were set by tokens before stay.
+func (a *Authenticator) SetTokens(p TokenPolicy) { a.tokens.Store(&p) }
 
 // Bearer returns the token in a value of Authorization or Proxy-Authorization (RFC 6750
 // §2.1, RFC 8898 §2.1.3), "" where it is of another scheme.
@@ -47,8 +59,8 @@ func bearerOf(m *sip.Message, proxy bool) string {
 }
 
 // bearer judges a token (RFC 8898 §2.2, §2.3). It waits for a key off this goroutine.
-func (a *Authenticator) bearer(f sip.Flow, m *sip.Message, realm string, proxy bool, text string, then func(Decision)) {
-	id, err := a.cfg.Tokens.Cached(text)
+func (a *Authenticator) bearer(f sip.Flow, m *sip.Message, realm string, proxy bool, tokens Tokens, text string, then func(Decision)) {
+	id, err := tokens.Cached(text)
 	if !errors.Is(err, token.ErrUnknownKey) {
 		then(a.proven(f, m, realm, proxy, id, err))
 		return
@@ -63,7 +75,7 @@ func (a *Authenticator) bearer(f sip.Flow, m *sip.Message, realm string, proxy b
 		defer a.waiting.Add(-1)
 		ctx, cancel := context.WithTimeout(context.Background(), a.cfg.LookupTimeout)
 		defer cancel()
-		id, err := a.cfg.Tokens.Verify(ctx, text)
+		id, err := tokens.Verify(ctx, text)
 		then(a.proven(f, m, realm, proxy, id, err))
 	}()
 }
@@ -86,7 +98,7 @@ func (a *Authenticator) proven(f sip.Flow, m *sip.Message, realm string, proxy b
 		a.lease(f, id.AOR, id.Expires)
 	}
 	user, domain, _ := strings.Cut(id.AOR, "@")
-	return a.passed(f, Decision{Outcome: Authenticated, User: user, Domain: domain, Expires: id.Expires.Add(a.cfg.TokenGrace)})
+	return a.passed(f, Decision{Outcome: Authenticated, User: user, Domain: domain, Expires: id.Expires.Add(a.tokens.Load().Grace)})
 }
 
 // direct reports whether a request came straight from the user agent.
@@ -111,11 +123,11 @@ func digests(challenges []string) []string {
 // bearerChallenge asks for a token (RFC 8898 §4).
 func (a *Authenticator) bearerChallenge(realm string) string {
 	c := `Bearer realm="` + realm + `"`
-	if a.cfg.TokenServer != "" {
-		c += `, authz_server="` + a.cfg.TokenServer + `"`
+	if server := a.tokens.Load().Server; server != "" {
+		c += `, authz_server="` + server + `"`
 	}
 	return c
 }
 
 // TakesTokens reports whether users may prove by tokens who they are.
-func (a *Authenticator) TakesTokens() bool { return a.cfg.Tokens != nil }
+func (a *Authenticator) TakesTokens() bool { return a.tokens.Load().Tokens != nil }

@@ -62,7 +62,7 @@ func (a *Authenticator) extend(f sip.Flow, l *lease, aor string, expires time.Ti
 		}
 		aor = strings.Clone(aor)
 	}
-	if at := expires.Add(a.cfg.TokenGrace); at.After(l.until[aor]) {
+	if at := expires.Add(a.tokens.Load().Grace); at.After(l.until[aor]) {
 		l.until[aor] = at
 	}
 	a.arm(f, l)

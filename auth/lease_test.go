@@ -13,7 +13,7 @@ import (
 func leased(t *testing.T, f func(t *testing.T, a *Authenticator, ended chan sip.Flow)) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := make(chan sip.Flow, 10)
-		a := newAuth(t, Config{FlowCalls: true, TokenGrace: 10 * time.Second, Expired: func(f sip.Flow) { ended <- f }}, newUsers())
+		a := newAuth(t, Config{FlowCalls: true, Tokens: TokenPolicy{Grace: 10 * time.Second}, Expired: func(f sip.Flow) { ended <- f }}, newUsers())
 		f(t, a, ended)
 		a.Closed(browser)
 		if len(a.leases.byFlow) != 0 {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -24,42 +23,68 @@ import (
 // tickets are shown when a WebSocket is opened, and what they get for it.
 type identities struct {
 	*office
-	cfg    config.Tokens
-	tokens *token.Verifier // nil where none are taken
+	tokens atomic.Pointer[tokens]
 }
 
-func newIdentities(cfg *config.Config, o *office, log *slog.Logger) (*identities, error) {
-	i := &identities{office: o, cfg: cfg.Auth.Tokens}
-	t := &i.cfg
+// tokens are those that are taken at present, and where they are looked for.
+type tokens struct {
+	config.Tokens
+	verifier *token.Verifier // nil where none are taken
+	stop     context.CancelFunc
+}
+
+// newTokens returns what the configuration says of tokens. It is put in force by setTokens.
+func (s *server) newTokens(cfg *config.Tokens) (*tokens, error) {
+	t := &tokens{Tokens: *cfg}
 	if !t.Enabled() {
-		return i, nil
+		return t, nil
 	}
 	var err error
-	i.tokens, err = token.New(token.Config{
-		Keys: t.Keys, JWKSURL: t.JWKSURL, Audience: t.Audience, Issuer: t.Issuer, Claim: t.Claim, Domains: i.domains,
-		Logger: log, Leeway: t.Grace,
+	t.verifier, err = token.New(token.Config{
+		Keys: t.Keys, JWKSURL: t.JWKSURL, Audience: t.Audience, Issuer: t.Issuer, Claim: t.Claim, Domains: s.identities.domains,
+		Logger: s.log, Leeway: t.Grace,
 	})
 	if err != nil {
 		return nil, usageError{fmt.Errorf("auth.tokens: %w", err)}
 	}
-	return i, nil
+	return t, nil
 }
 
-// configure has the authenticator take tokens.
-func (i *identities) configure(cfg *auth.Config) {
-	cfg.TokenGrace = i.cfg.Grace
-	if i.tokens == nil {
-		return
+// setTokens has the server take these tokens instead of others.
+func (s *server) setTokens(t *tokens) {
+	policy := auth.TokenPolicy{Grace: t.Grace}
+	var run context.Context
+	run, t.stop = context.WithCancel(s.run)
+	if t.verifier != nil {
+		go t.verifier.Run(run)
+		policy.Tokens = t.verifier
+		if strings.HasPrefix(t.Issuer, "https://") && !strings.ContainsAny(t.Issuer, `"\`) {
+			policy.Server = t.Issuer
+		}
 	}
-	cfg.Tokens = i.tokens
-	if strings.HasPrefix(i.cfg.Issuer, "https://") && !strings.ContainsAny(i.cfg.Issuer, `"\`) {
-		cfg.TokenServer = i.cfg.Issuer
+	s.auth.SetTokens(policy)
+	if old := s.identities.tokens.Swap(t); old != nil {
+		old.stop()
 	}
+}
+
+// changeTokens returns what has the server take the tokens of another configuration. Where that
+// says the same of them, the file of keys is read again, and those of the URL stay known.
+func (s *server) changeTokens(cfg *config.Tokens) (use func(), err error) {
+	current := s.identities.tokens.Load()
+	if *cfg == current.Tokens && current.verifier != nil {
+		if use, err = current.verifier.Reload(); err != nil {
+			err = fmt.Errorf("auth.tokens: %w", err)
+		}
+		return use, err
+	}
+	next, err := s.newTokens(cfg)
+	return func() { s.setTokens(next) }, err
 }
 
 // presented returns the token or ticket that a request has with it, "" for none.
-func (i *identities) presented(r *http.Request) string {
-	if name := i.cfg.Header; name != "" {
+func (t *tokens) presented(r *http.Request) string {
+	if name := t.Header; name != "" {
 		value := r.Header.Get(name)
 		if text := auth.Bearer(value); text != "" {
 			return text
@@ -68,12 +93,12 @@ func (i *identities) presented(r *http.Request) string {
 			return value
 		}
 	}
-	if name := i.cfg.Query; name != "" {
+	if name := t.Query; name != "" {
 		if text := r.URL.Query().Get(name); text != "" {
 			return text
 		}
 	}
-	if name := i.cfg.Cookie; name != "" {
+	if name := t.Cookie; name != "" {
 		if c, err := r.Cookie(name); err == nil {
 			return c.Value
 		}
@@ -84,16 +109,17 @@ func (i *identities) presented(r *http.Request) string {
 // lookupTime bounds how long a request waits for a token's key.
 const lookupTime = 5 * time.Second
 
-func (i *identities) verify(r *http.Request, text string) (token.Identity, error) {
+func (t *tokens) verify(r *http.Request, text string) (token.Identity, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), lookupTime)
 	defer cancel()
-	return i.tokens.Verify(ctx, text)
+	return t.verifier.Verify(ctx, text)
 }
 
 // identify decides on the handshake of a WebSocket. Who shows nothing proves later who he is,
 // by a password or a token in his requests.
 func (s *server) identify(r *http.Request) (func(sip.Flow), *transport.Refusal) {
-	text := s.identities.presented(r)
+	tokens := s.identities.tokens.Load()
+	text := tokens.presented(r)
 	switch {
 	case auth.IsTicket(text):
 		aor, ok := s.identities.tickets.Redeem(text)
@@ -101,10 +127,10 @@ func (s *server) identify(r *http.Request) (func(sip.Flow), *transport.Refusal) 
 			return nil, s.unidentified(r, "the ticket was used, has expired or never was")
 		}
 		return func(f sip.Flow) { s.auth.Identify(f, aor, time.Time{}) }, nil
-	case text == "" || s.identities.tokens == nil:
+	case text == "" || tokens.verifier == nil:
 		return nil, nil
 	}
-	id, err := s.identities.verify(r, text)
+	id, err := tokens.verify(r, text)
 	if err != nil {
 		return nil, s.unidentified(r, err.Error())
 	}
@@ -144,8 +170,8 @@ const turnPath = "/turn"
 // serveTURN gives a user who shows a token the credentials of the TURN servers. Pages of the
 // origins that may connect may read them (Fetch standard, CORS protocol).
 func (s *server) serveTURN(w http.ResponseWriter, r *http.Request) {
-	turn := s.identities.turn.Load()
-	if r.URL.Path != turnPath || turn == nil || s.identities.tokens == nil {
+	turn, tokens := s.identities.turn.Load(), s.identities.tokens.Load()
+	if r.URL.Path != turnPath || turn == nil || tokens.verifier == nil {
 		http.NotFound(w, r)
 		return
 	}
@@ -163,7 +189,7 @@ func (s *server) serveTURN(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodOptions:
 		h.Set("Access-Control-Allow-Methods", "GET")
-		h.Set("Access-Control-Allow-Headers", strings.Join(slices.Compact([]string{"Authorization", s.identities.cfg.Header}), ", "))
+		h.Set("Access-Control-Allow-Headers", strings.Join(slices.Compact([]string{"Authorization", tokens.Header}), ", "))
 		h.Set("Access-Control-Max-Age", "600")
 		w.WriteHeader(http.StatusNoContent)
 		return
@@ -173,7 +199,7 @@ func (s *server) serveTURN(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Expects GET.", http.StatusMethodNotAllowed)
 		return
 	}
-	id, err := s.identities.verify(r, s.identities.presented(r))
+	id, err := tokens.verify(r, tokens.presented(r))
 	if err != nil {
 		h.Set("WWW-Authenticate", `Bearer realm="`+s.identities.domains[0]+`"`)
 		http.Error(w, "Expects a token: "+err.Error()+".", http.StatusUnauthorized)

@@ -20,7 +20,7 @@ import (
 // reloadable are the keys that change in a running server without any connection being lost, with a
 // dot behind a group. The others take effect at the next start.
 var reloadable = []string{
-	"log.level", "trusted", "drain.", "turn.",
+	"log.level", "trusted", "drain.", "turn.", "auth.tokens.",
 	"registrar.min_expires", "registrar.default_expires", "registrar.max_expires", "registrar.max_contacts",
 	"limits.requests", "limits.burst", "limits.user_requests", "limits.user_burst", "limits.failures", "limits.user_failures",
 	"limits.first_ban", "limits.max_ban", "limits.exempt",
@@ -69,11 +69,9 @@ func (p *process) reload(ctx context.Context) (r admin.Reloaded, err error) {
 	if err != nil {
 		return r, admin.BadRequest(err)
 	}
-	useKeys := func() {}
-	if tokens := s.identities.tokens; tokens != nil {
-		if useKeys, err = tokens.Reload(); err != nil {
-			return r, admin.BadRequest(fmt.Errorf("auth.tokens: %w", err))
-		}
+	useTokens, err := s.changeTokens(&next.Auth.Tokens)
+	if err != nil {
+		return r, admin.BadRequest(err)
 	}
 	if files := s.encryption.files; files != nil {
 		if err := files.Reload(); err != nil {
@@ -92,7 +90,7 @@ func (p *process) reload(ctx context.Context) (r admin.Reloaded, err error) {
 			r.Restart = append(r.Restart, key)
 		}
 	}
-	useKeys()
+	useTokens()
 	p.apply(s, next)
 	// What needs a restart is told again next time, for it is not in force.
 	c.current = c.current.With(next, isReloadable)

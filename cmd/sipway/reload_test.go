@@ -123,6 +123,47 @@ func TestReloadProtection(t *testing.T) {
 	want("second", 401, false)
 }
 
+// Tokens are taken, by other rules, or no more, from a reload on.
+func TestReloadTokens(t *testing.T) {
+	c := newCLI(t)
+	c.withTokens("")
+	const none = "log: {level: debug}\n"
+	c.write("sipway.yaml", none)
+	l := c.lab("--config", "sipway.yaml", "--admin", "127.0.0.1:0")
+	c.env["SIPWAY_ADMIN"] = l.admin
+	for _, tt := range []struct {
+		config, says string
+		code         int
+		good, bad    int // answers to a handshake with a good token, and with none
+		register     int // answer to a REGISTER with a good token
+	}{
+		{none, "nothing has changed", exitOK, 101, 101, 401}, // without tokens nobody looks at what is shown
+		{none + "auth: {tokens: {keys: keys.json, audience: sip}}\n", "auth.tokens.keys is in force", exitOK, 101, 401, 200},
+		{none + "auth: {tokens: {keys: keys.json, audience: web}}\n", "auth.tokens.audience is in force", exitOK, 401, 401, 401},
+		{none + "auth: {tokens: {keys: none.json, audience: sip}}\n", "auth.tokens: keys of tokens: open none.json", exitUsage, 401, 401, 401},
+		{none + "auth: {tokens: {keys: keys.json, query: t}}\n", "auth.tokens.query is in force", exitOK, 101, 101, 200},
+		{none, "auth.tokens.keys is in force", exitOK, 101, 101, 401},
+	} {
+		c.write("sipway.yaml", tt.config)
+		l.expect(tt.code, tt.says, "", "reload", "--config", "sipway.yaml")
+		good := tokenOf(t, "alice", time.Minute, nil)
+		for token, want := range map[string]int{good: tt.good, "x.y.z": tt.bad} {
+			status := http.StatusSwitchingProtocols
+			if page, refused := dialPage(t, l.ws, "alice", "?token="+token, nil); page == nil {
+				status = refused.StatusCode
+			}
+			if status != want {
+				t.Errorf("%s: %s gets %d, want %d", tt.config, token, status, want)
+			}
+		}
+		p := dial(t, "tcp", l.tcp, "alice")
+		p.send("REGISTER", "sip:a.test", "<sip:alice@a.test>", "Authorization: Bearer "+good+"\r\n", "")
+		if status := p.receive().Status(); status != tt.register {
+			t.Errorf("%s: REGISTER gets %d, want %d", tt.config, status, tt.register)
+		}
+	}
+}
+
 // Every key that is said to be reloadable is there.
 func TestReloadableKeys(t *testing.T) {
 	reference := config.Reference()

@@ -43,7 +43,7 @@ type server struct {
 	calls        *dialog.Calls
 	records      *recorder // of calls that have ended
 	addresses    *addresses
-	identities   *identities
+	identities   identities
 	origins      []auth.Origin        // of pages that may connect
 	trustedAt    []transport.Listener // whose peers are trusted
 	locator      *locate.Locator
@@ -69,12 +69,12 @@ var (
 
 // newServer opens the listeners and serves from then on.
 func newServer(cfg *config.Config, st store.Store, o *office, e *encryption, log *slog.Logger) (*server, error) {
-	s := &server{cfg: cfg, log: log, encryption: e, opening: make(chan struct{})}
+	s := &server{cfg: cfg, log: log, encryption: e, identities: identities{office: o}, opening: make(chan struct{})}
 	s.run, s.stop = context.WithCancel(context.Background())
 	s.setExempt(cfg)
 	s.limits = s.newLimiter()
-	var err error
-	if s.identities, err = newIdentities(cfg, o, log); err != nil {
+	tokens, err := s.newTokens(&cfg.Auth.Tokens)
+	if err != nil {
 		return nil, err
 	}
 	s.transport = transport.New(s.transportConfig(), s)
@@ -90,6 +90,7 @@ func newServer(cfg *config.Config, st store.Store, o *office, e *encryption, log
 	if err := s.wire(st); err != nil {
 		return nil, err
 	}
+	s.setTokens(tokens)
 	err = s.listen()
 	if err == nil {
 		err = s.encryption.run(s.run, cfg.TLS.Recheck, log)
@@ -101,9 +102,6 @@ func newServer(cfg *config.Config, st store.Store, o *office, e *encryption, log
 	}
 	go s.registrar.Run(s.run)
 	go s.calls.Run(s.run)
-	if s.identities.tokens != nil {
-		go s.identities.tokens.Run(s.run)
-	}
 	go manageMemory(s.run)
 	return s, nil
 }
@@ -159,7 +157,6 @@ func (s *server) wire(st store.Store) error {
 		Expired:   func(f sip.Flow) { s.transport.CloseFlow(f.ID, transport.ErrExpired) },
 		Names:     s.peerNames,
 	}
-	s.identities.configure(&authCfg)
 	if slices.ContainsFunc(s.cfg.Listen, func(l config.Listener) bool { return l.Trusted }) {
 		authCfg.TrustedListener = s.trustedListener
 	}
