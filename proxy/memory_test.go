@@ -20,7 +20,7 @@ func TestEndedCallsHoldLittle(t *testing.T) {
 			peer.call(t, strconv.Itoa(i))
 		}
 		<-time.After(6 * time.Second) // Timer K of the BYE
-		if each := (heap() - before) / n; each > 2048 {
+		if each := (heap() - before) / n; each > 2200 {
 			t.Errorf("%d bytes a call", each)
 		} else {
 			t.Logf("%d bytes a call", each)

@@ -9,6 +9,10 @@ const (
 
 	// minBuckets is the size of a part with little in it. A power of two.
 	minBuckets = 8
+
+	// sparse is how many buckets there are at least for each transaction: so many that a
+	// look-up seldom meets another one than that which it is for.
+	sparse = 4
 )
 
 // table finds the live transactions of one side. Transactions are filed by a 64-bit keyed
@@ -24,7 +28,7 @@ type table[T node[T]] struct {
 
 type shard[T node[T]] struct {
 	mu      sync.Mutex
-	buckets []T // the first of each chain; a power of two of them, about one for each of n
+	buckets []T // the first of each chain; a power of two of them
 	n       int
 	_       [24]byte // a cache line to each
 }
@@ -87,7 +91,7 @@ func (t *table[T]) insert(hash uint64, tx T, match func(T) bool) (other T) {
 	if other := s.find(hash, match); other != none {
 		return other
 	}
-	if s.n++; s.n > len(s.buckets) {
+	if s.n++; sparse*s.n > len(s.buckets) {
 		s.resize(2 * len(s.buckets))
 	}
 	tx.link().hash = hash
@@ -113,8 +117,13 @@ func (t *table[T]) remove(tx T) {
 		at = &(*at).link().next
 	}
 	*at, l.next = l.next, none
-	if s.n--; s.n < len(s.buckets)/8 && len(s.buckets) > minBuckets {
-		s.resize(len(s.buckets) / 2)
+	s.n--
+	size := len(s.buckets)
+	for size > minBuckets && 8*sparse*s.n < size {
+		size /= 2
+	}
+	if size < len(s.buckets) {
+		s.resize(size)
 	}
 }
 
