@@ -16,15 +16,18 @@ type stream interface {
 	net.Conn          // Write never blocks
 	wait() error      // returns when there is something to read, or an error
 	buffered() []byte // what was read ahead, never empty after wait
-	discard(n int)    // passes over n bytes of it
-	unread(b []byte)  // puts a copy of b before what is to be read next
+	// fill reads ahead what has come, without waiting, and reports whether there may be more.
+	// The error is one of wouldBlock where nothing has come, errOwned where there is no room.
+	fill() (more bool, err error)
+	discard(n int)   // passes over n bytes of it
+	unread(b []byte) // puts a copy of b before what is to be read next
 	bottom() *socket
 }
 
 // connection is an open flow over a stream.
 //
-// Its reading goroutine owns it: only that goroutine reads, and only it ends the connection.
-// Others ask for the end with shut. So Closed comes after the last Receive, and once.
+// Who reads it owns it (see rest.go): nobody else reads, or ends the connection. Others ask
+// for the end with shut. So Closed comes after the last Receive, and once.
 type connection struct {
 	layer  *Layer
 	flow   sip.Flow
@@ -36,7 +39,13 @@ type connection struct {
 	dialed bool  // by us: may be found by the server it leads to
 	server sip.Server
 
-	limited bool // of the reading goroutine: the message that is read has a deadline
+	poller  *poller      // who reads it when it rests; nil: it never does
+	reading atomic.Int32 // who reads it now: owned, resting, turning
+
+	// Of who reads it.
+	framer  *sip.Framer // nil over WebSocket
+	limited bool        // the message that is read has a deadline
+	slow    *time.Timer // ends it then; nil: there was none yet
 
 	reason  atomic.Pointer[error] // why it ends, nil while it doesn't
 	greeted atomic.Bool           // a valid message has come
@@ -66,10 +75,11 @@ func (l *Layer) newConnection(t sip.Transport, sock *socket, st stream) *connect
 	if st, ok := st.(*tlsStream); ok {
 		st.wire.conn = c
 	}
+	sock.closed = c.wake
 	return c
 }
 
-// start enters the connection in the table and starts its reading goroutine.
+// start enters the connection in the table and has it read.
 func (c *connection) start() error {
 	c.tally.opened.Add(1)
 	c.layer.flows.add(c)
@@ -82,14 +92,58 @@ func (c *connection) start() error {
 	return ErrShutdown
 }
 
-// serve reads until the end and brings the connection to its end.
+// serve begins to read.
 func (c *connection) serve() {
 	c.watch()
+	c.poller = c.layer.pollerOf(c)
+	if c.ws == nil {
+		c.framer = sip.NewFramer(c.layer.cfg.MaxMessage)
+	}
+	c.read()
+}
+
+// read reads until the connection can rest or comes to its end.
+func (c *connection) read() {
 	var err error
 	if c.ws != nil {
 		err = c.ws.read()
 	} else {
 		err = c.readMessages()
+	}
+	if err == errRest {
+		if err = c.rest(); err == nil {
+			return
+		}
+	}
+	c.finish(err)
+}
+
+// readReady reads what there is, without waiting.
+func (c *connection) readReady() (more bool, err error) {
+	if err := c.ending(); err != nil {
+		return false, err
+	}
+	if c.ws != nil {
+		more, err = c.ws.readReady()
+	} else {
+		more, err = c.messagesReady()
+	}
+	switch {
+	case err == nil || err == errOwned:
+		return more, err
+	case wouldBlock(err):
+		return false, nil
+	}
+	return false, c.readError(err)
+}
+
+// finish brings the connection to its end.
+func (c *connection) finish(err error) {
+	if c.slow != nil {
+		c.slow.Stop()
+	}
+	if c.framer != nil {
+		c.framer.Release()
 	}
 	local := c.reason.Load() != nil // the end was our wish
 	if broken := c.sock.broken(); broken != nil && !errors.Is(broken, net.ErrClosed) {
@@ -115,7 +169,7 @@ func (c *connection) serve() {
 	}
 }
 
-// shut asks the reading goroutine to end the connection. Only the first reason counts. From
+// shut asks who reads the connection to end it. Only the first reason counts. From
 // now on the flow is not found any more.
 func (c *connection) shut(reason error) {
 	if !c.reason.CompareAndSwap(nil, &reason) {
@@ -127,6 +181,7 @@ func (c *connection) shut(reason error) {
 	}
 	// The reader looks at the reason whenever it has changed the deadline itself.
 	c.stream.SetReadDeadline(time.Unix(1, 0))
+	c.wake()
 }
 
 // ending returns the reason of an end that was asked for.
@@ -176,12 +231,13 @@ func (c *connection) limitRecord(on bool) error {
 }
 
 func (c *connection) setLimit(on bool) error {
-	var at time.Time
-	if on {
-		at = time.Now().Add(c.layer.cfg.MessageTimeout)
-	}
-	if err := c.stream.SetReadDeadline(at); err != nil {
-		return c.readError(err)
+	switch {
+	case !on:
+		c.slow.Stop()
+	case c.slow == nil:
+		c.slow = time.AfterFunc(c.layer.cfg.MessageTimeout, func() { c.shut(ErrSlowMessage) })
+	default:
+		c.slow.Reset(c.layer.cfg.MessageTimeout)
 	}
 	return c.ending()
 }
@@ -192,9 +248,7 @@ func (c *connection) receive(b []byte) {
 		c.shut(ErrFlood)
 		return
 	}
-	if c.layer.receive(c.flow, b, c.tally) && !c.greeted.Load() {
-		c.greet()
-	}
+	c.layer.receive(c.flow, b, c.tally, c)
 }
 
 // send writes one message.

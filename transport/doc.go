@@ -13,10 +13,12 @@
 //
 // # The way in
 //
-// One goroutine reads a UDP socket or a connection, parses a message, notes in its top Via
-// where it came from and calls the [Handler], which runs to completion on that goroutine:
-// the messages of a flow arrive in their order, and no queue lies between the socket and the
-// transactions.
+// One goroutine reads a UDP socket, or the connections that have something to read, in turn. It
+// parses a message, notes in its top Via where it came from and calls the [Handler], which
+// runs to completion on that goroutine: the messages of a flow arrive in their order, and no
+// queue lies between the socket and the transactions. A connection has a goroutine of its own
+// only for a handshake, within a WebSocket message that comes in pieces, and for its end; on
+// systems other than Linux, always.
 //
 // # The way out
 //

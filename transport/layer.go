@@ -15,8 +15,8 @@ import (
 )
 
 // Handler gets what a [Layer] receives. Its methods are called on the goroutine that reads
-// the flow, so a method that waits holds up that flow (over UDP: one socket) and must be
-// short; methods for different flows are called concurrently.
+// the flow, in the order of its messages. That goroutine reads other flows as well, so a
+// method must not wait; methods for different flows are called concurrently.
 type Handler interface {
 	// Receive gets a message. It owns m. A request's top Via says where it came from
 	// (RFC 3261 §18.2.1, RFC 3581 §4).
@@ -46,6 +46,8 @@ type Layer struct {
 	flows table
 	udp   atomic.Pointer[[]*udpListener] // replaced, never modified
 	calls dialer
+
+	pollers pollers
 
 	told     atomic.Int64           // second of the last line that tell logged
 	sessions tls.ClientSessionCache // of servers that we dial
@@ -194,17 +196,19 @@ func (l *Layer) tell(text string, attrs ...any) {
 	}
 }
 
-// receive hands one message to the handler. It reports whether it was a valid one. It owns
-// b, which has its exact size.
-func (l *Layer) receive(f sip.Flow, b []byte, t *tally) bool {
+// receive hands one message to the handler, and has a connection note its first valid one
+// before that: c is nil over UDP. It owns b, which has its exact size.
+func (l *Layer) receive(f sip.Flow, b []byte, t *tally, c *connection) {
 	m, err := l.parse(f, b, t)
 	if err != nil {
 		t.malformed.Add(1)
 		l.handler.Malformed(f, m, err)
-		return false
+		return
+	}
+	if c != nil && !c.greeted.Load() {
+		c.greet()
 	}
 	l.handler.Receive(f, m)
-	return true
 }
 
 // refuse hands what the transport itself found a fault with to the handler, with as much of

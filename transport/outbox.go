@@ -192,6 +192,10 @@ func (s *socket) closeLocked() error {
 	}
 	s.out.closed = true
 	s.out.pending = nil
+	s.gone.Store(true)
+	if s.closed != nil {
+		s.closed()
+	}
 	err := s.Conn.Close()
 	if s.release != nil {
 		s.release()

@@ -25,6 +25,8 @@ func (l *Layer) Shutdown(ctx context.Context) error {
 	for _, c := range l.flows.all() {
 		c.shut(ErrShutdown)
 	}
+	l.pollers.once.Do(func() {}) // none from now on
+	closePollers(l.pollers.all)
 	gone := make(chan struct{})
 	go func() {
 		l.running.Wait()

@@ -27,19 +27,23 @@ type socket struct {
 	net.Conn
 	raw     syscall.RawConn // nil: no descriptor to try without blocking, as in a net.Pipe
 	cfg     *Config
-	release func()   // called once, when the connection is closed
-	client  net.Addr // of whom a front end passes on, nil where there is none between us
+	release func()      // called once, when the connection is closed
+	closed  func()      // called before that, once there is a connection
+	gone    atomic.Bool // it is closed
+	client  net.Addr    // of whom a front end passes on, nil where there is none between us
 
 	standing standing // guarded by Layer.mu
 
 	heard   atomic.Bool  // since it was last cleared, bytes have come
 	heardAt atomic.Int64 // when they last came, or the socket was made, by the layer's clock
 
-	// Of the reading goroutine.
+	// Of who reads.
 	chunk     *[chunkSize]byte // holds in, nil when nothing is unread
 	in        []byte
 	readReady func(fd uintptr) bool
 	readErr   error
+	into      []byte // where tryRead reads to, nil for none
+	got       int    // how much it got
 
 	out outbox
 }
@@ -66,7 +70,7 @@ func (s *socket) RemoteAddr() net.Addr {
 }
 
 // wait returns when there is something to read, or an error. A goroutine that waits here
-// has a shallow stack and no buffer: this is where an idle connection spends its life.
+// has a shallow stack and no buffer.
 func (s *socket) wait() error {
 	if len(s.in) > 0 {
 		return nil
@@ -83,6 +87,10 @@ func (s *socket) wait() error {
 // readNow fills a chunk when the descriptor has something. False asks to be called again
 // when it has.
 func (s *socket) readNow(fd uintptr) bool {
+	if s.into != nil {
+		s.got, s.readErr = readDescriptor(fd, s.into)
+		return true
+	}
 	chunk := chunks.Get().(*[chunkSize]byte)
 	n, err := readDescriptor(fd, chunk[:])
 	if wouldBlock(err) {
@@ -94,6 +102,46 @@ func (s *socket) readNow(fd uintptr) bool {
 	}
 	s.took(chunk, n, err)
 	return true
+}
+
+// tryRead reads what there is, without waiting: the error is one of wouldBlock where there is
+// nothing. p must not be empty.
+func (s *socket) tryRead(p []byte) (int, error) {
+	s.into = p
+	err := s.raw.Read(s.readReady)
+	s.into = nil
+	switch {
+	case err != nil:
+		return 0, err
+	case s.readErr != nil:
+		return 0, s.readErr
+	case s.got == 0:
+		return 0, io.EOF
+	}
+	s.heardAt.Store(s.cfg.clock.now())
+	s.heard.Store(true)
+	return s.got, nil
+}
+
+// fill reads behind what is unread, without waiting, as much as a chunk holds.
+func (s *socket) fill() (more bool, err error) {
+	switch {
+	case s.chunk == nil && len(s.in) > 0:
+		return false, errOwned
+	case s.chunk == nil:
+		s.chunk = chunks.Get().(*[chunkSize]byte)
+	}
+	n := copy(s.chunk[:], s.in)
+	s.in = s.chunk[:n]
+	if n == chunkSize {
+		return false, errOwned
+	}
+	k, err := s.tryRead(s.chunk[n:])
+	s.in = s.chunk[:n+k]
+	if n+k == 0 {
+		s.discard(0)
+	}
+	return n+k == chunkSize, err
 }
 
 func (s *socket) fillBlocking() error {
@@ -158,7 +206,7 @@ func (s *socket) unread(b []byte) {
 }
 
 // linger tells the peer that nothing more comes and discards what it still sends, until it
-// closes too or the time is over, and closes. Only the reading goroutine may call it.
+// closes too or the time is over, and closes. Only who reads may call it.
 func (s *socket) linger() {
 	defer s.Close()
 	half, ok := s.Conn.(interface{ CloseWrite() error })

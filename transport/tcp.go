@@ -14,55 +14,80 @@ var crlf = []byte("\r\n")
 
 // readMessages reads messages that are framed by their Content-Length (RFC 3261 §18.3).
 func (c *connection) readMessages() error {
-	framer := sip.NewFramer(c.layer.cfg.MaxMessage)
-	defer framer.Release()
-	limited := false
 	for {
+		if c.mayRest() && !c.framer.Partial() {
+			return errRest
+		}
 		if err := c.await(); err != nil {
 			return err
 		}
-		n, err := c.stream.Read(framer.Space())
-		framer.Filled(n)
+		n, err := c.stream.Read(c.framer.Space())
+		c.framer.Filled(n)
 		if err != nil {
 			return c.readError(err)
 		}
-		complete, err := c.takeFrames(framer)
-		if err != nil {
+		if err := c.takeFrames(); err != nil {
 			return err
-		}
-		// A message that came whole costs no deadline.
-		if partial := framer.Partial(); partial && (complete || !limited) || !partial && limited {
-			limited = partial
-			if err := c.limit(limited); err != nil {
-				return err
-			}
 		}
 	}
 }
 
-// takeFrames handles what the framer has. It reports whether a message was complete.
-func (c *connection) takeFrames(framer *sip.Framer) (complete bool, err error) {
+// messagesReady reads what there is of messages, without waiting. It reports whether there
+// may be more.
+func (c *connection) messagesReady() (more bool, err error) {
+	if c.stream == stream(c.sock) { // into the framer at once
+		space := c.framer.Space()
+		n, err := c.sock.tryRead(space)
+		c.framer.Filled(n)
+		if err != nil {
+			if !c.framer.Partial() {
+				c.framer.Release()
+			}
+			return false, err
+		}
+		return n == len(space), c.takeFrames()
+	}
+	for again := true; again && err == nil; again = len(c.sock.in) > 0 { // more records
+		var left bool
+		left, err = c.stream.fill()
+		more = more || left
+		for err == nil && len(c.stream.buffered()) > 0 {
+			n := copy(c.framer.Space(), c.stream.buffered())
+			c.framer.Filled(n)
+			c.stream.discard(n)
+			err = c.takeFrames()
+		}
+	}
+	return more, err
+}
+
+// takeFrames handles what the framer has. A message that came whole costs no deadline.
+func (c *connection) takeFrames() error {
+	complete := false
 	for {
-		b, frame, err := framer.Next()
+		b, frame, err := c.framer.Next()
 		if err != nil {
 			// The handler may answer; but nobody knows where the next message begins.
 			c.layer.refuse(c.flow, b, err, c.tally)
-			return complete, err
+			return err
 		}
 		switch frame {
 		case sip.NoFrame:
-			return complete, nil
+			if partial := c.framer.Partial(); partial && (complete || !c.limited) || !partial && c.limited {
+				return c.limit(partial)
+			}
+			return nil
 		case sip.PingFrame: // RFC 5626 §5.4
 			c.tally.keepalives.Add(1)
 			if _, err := c.stream.Write(crlf); err != nil {
-				return complete, err
+				return err
 			}
 		case sip.MessageFrame:
 			complete = true
 			c.receive(b)
 		}
 		if err := c.ending(); err != nil {
-			return complete, err
+			return err
 		}
 	}
 }

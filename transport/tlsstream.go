@@ -47,6 +47,23 @@ func (s *tlsStream) wait() error {
 	return nil
 }
 
+// fill reads ahead what a record has, without waiting for one.
+func (s *tlsStream) fill() (more bool, err error) {
+	if len(s.in) > 0 {
+		return false, errOwned
+	}
+	w := s.wire
+	if len(w.socket.in) == 0 {
+		if more, err = w.socket.fill(); err != nil {
+			return false, err
+		}
+	}
+	w.impatient = true
+	err = s.decrypt()
+	w.impatient = false
+	return more || len(w.socket.in) > 0, err
+}
+
 // decrypt reads a record. One without data for us leaves in empty.
 func (s *tlsStream) decrypt() error {
 	chunk := records.Get().(*[recordSize]byte)
@@ -115,9 +132,12 @@ type wire struct {
 	have    int     // bytes of the header that were read
 	left    int     // bytes of the record that were not read yet, once the header is there
 	limited bool    // the record has a deadline
+
+	impatient bool // the rest of a record is not waited for
 }
 
-// errNoRecord says that no record has begun. To the tls.Conn it is an error that passes.
+// errNoRecord says that there is no whole record yet. To the tls.Conn it is an error that
+// passes.
 var errNoRecord net.Error = noRecord{}
 
 type noRecord struct{}
@@ -156,7 +176,12 @@ func (w *wire) stall() error {
 		return errNoRecord
 	case w.conn != nil && !w.limited:
 		w.limited = true
-		return w.conn.limitRecord(true)
+		if err := w.conn.limitRecord(true); err != nil {
+			return err
+		}
+	}
+	if w.impatient {
+		return errNoRecord
 	}
 	return nil
 }

@@ -183,7 +183,7 @@ func (l *Layer) receiveDatagram(f sip.Flow, b []byte, t *tally) {
 	exact := make([]byte, len(b))
 	copy(exact, b)
 	if len(b) <= l.cfg.MaxMessage {
-		l.receive(f, exact, t)
+		l.receive(f, exact, t, nil)
 		return
 	}
 	l.refuse(f, exact, &sip.Error{Status: 513, Offset: -1, Reason: "message too large"}, t)

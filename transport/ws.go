@@ -58,6 +58,9 @@ func (w *webSocket) read() error {
 		// Here an idle client waits, and not below coder/websocket, where the stack is
 		// deeper: in a goroutine's smallest stack.
 		if w.br.Buffered() == 0 {
+			if w.c.mayRest() {
+				return errRest
+			}
 			if err := w.c.await(); err != nil {
 				return err
 			}
@@ -83,6 +86,26 @@ func (w *webSocket) read() error {
 			return err
 		}
 	}
+}
+
+// readReady reads what there is, without waiting. It reports whether there may be more.
+func (w *webSocket) readReady() (more bool, err error) {
+	for again := true; again && err == nil; again = len(w.c.sock.in) > 0 { // more TLS records
+		var left bool
+		left, err = w.fill()
+		more = more || left
+		for err == nil && len(w.buffered()) > 0 {
+			if w.skipPong() {
+				continue
+			}
+			b := w.takeFrame()
+			if b == nil {
+				return false, errOwned
+			}
+			err = w.finish(b)
+		}
+	}
+	return more, err
 }
 
 // finish handles a message, and reports the end if that was asked for meanwhile.
@@ -220,12 +243,11 @@ func (w *webSocket) end(local bool, reason error) {
 		switch {
 		case errors.Is(reason, ErrShutdown):
 			code = websocket.StatusServiceRestart
-		case errors.Is(reason, ErrNoMessage), errors.Is(reason, ErrFlood), errors.Is(reason, ErrExpired):
+		case errors.Is(reason, ErrNoMessage), errors.Is(reason, ErrFlood), errors.Is(reason, ErrExpired),
+			errors.Is(reason, ErrSlowMessage):
 			code = websocket.StatusPolicyViolation
 		}
 		w.close(code)
-	} else if errors.Is(reason, ErrSlowMessage) {
-		w.close(websocket.StatusPolicyViolation)
 	}
 }
 
