@@ -60,6 +60,9 @@ const (
 	// maxBatch bounds a transaction, and with it the time that a write waits for those
 	// before it.
 	maxBatch = 512
+	// linger is how long a batch waits for more writes where they come thick enough: what a
+	// transaction costs the database is divided among them.
+	linger = 2 * time.Millisecond
 	// maxReaders bounds the connections for reading and for what is rare.
 	maxReaders = 8
 	// roundTrip bounds the answer of the database to a batch; the database itself gives up
@@ -147,7 +150,7 @@ func open(ctx context.Context, conf *pgxpool.Config, cfg Config) (_ *Store, err 
 	}
 	for range cfg.Lanes {
 		l := &lane{s: s}
-		l.writes = batch.Start(limit, l.commit, time.Hour, func() {})
+		l.writes = batch.Start(limit, linger, l.commit, time.Hour, func() {})
 		s.lanes = append(s.lanes, l)
 	}
 	run, stop := context.WithCancel(context.Background())

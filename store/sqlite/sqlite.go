@@ -150,7 +150,7 @@ func open(ctx context.Context, path string, cfg Config) (_ *Store, err error) {
 	if err := s.leases.read(ctx, s.query.nodes); err != nil {
 		return nil, errors.Join(err, s.readers.Close())
 	}
-	s.batches = batch.Start(maxBatch, s.writer.commit, watchInterval, s.writer.watch)
+	s.batches = batch.Start(maxBatch, 0, s.writer.commit, watchInterval, s.writer.watch)
 	return s, nil
 }
 

@@ -1,6 +1,6 @@
 // Package batch gathers concurrent writes so that one transaction carries many of them
 // (group commit): while one batch is being committed, the next one collects. A write that
-// comes alone goes at once.
+// comes alone goes at once; where several come, and not very many, they wait a moment for more.
 package batch
 
 import (
@@ -43,7 +43,10 @@ type Writer[T any] struct {
 	commit func([]*Op[T])
 	idle   func()
 	every  time.Duration
+	linger time.Duration
 	max    int
+
+	last int // the size of the batch before; of the goroutine alone
 
 	closing chan struct{}
 	once    sync.Once
@@ -51,10 +54,10 @@ type Writer[T any] struct {
 }
 
 // Start returns a running writer. commit is called with 1 to limit writes; it does them
-// together and has called Done of each when it returns. idle
-// is called between batches about every that often, for what needs to be looked at also
-// when nobody writes.
-func Start[T any](limit int, commit func([]*Op[T]), every time.Duration, idle func()) *Writer[T] {
+// together and has called Done of each when it returns. A batch that is not the only one of
+// late waits for linger, so that fewer are needed; 0: none does. idle is called between batches
+// about every that often, for what needs to be looked at also when nobody writes.
+func Start[T any](limit int, linger time.Duration, commit func([]*Op[T]), every time.Duration, idle func()) *Writer[T] {
 	w := &Writer[T]{
 		// As many may queue without a goroutine switch as go into a batch; more than that
 		// wait in their own calls, where their contexts can end them.
@@ -62,6 +65,7 @@ func Start[T any](limit int, commit func([]*Op[T]), every time.Duration, idle fu
 		commit:  commit,
 		idle:    idle,
 		every:   every,
+		linger:  linger,
 		max:     limit,
 		closing: make(chan struct{}),
 		ended:   make(chan struct{}),
@@ -152,7 +156,26 @@ func (w *Writer[T]) run() {
 // than having to wait for the next. With nobody else to run that costs nothing.
 func (w *Writer[T]) gather(batch []*Op[T]) []*Op[T] {
 	runtime.Gosched()
-	return w.collect(batch)
+	batch = w.collect(batch)
+	if w.linger > 0 && max(len(batch), w.last) > 1 && len(batch) < min(enough, w.max) {
+		w.wait()
+		batch = w.collect(batch)
+	}
+	w.last = len(batch)
+	return batch
+}
+
+// enough is the size of a batch above which a larger one costs hardly less for each write.
+const enough = 32
+
+// wait waits for linger, or until no more writes come.
+func (w *Writer[T]) wait() {
+	timer := time.NewTimer(w.linger)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-w.closing:
+	}
 }
 
 func (w *Writer[T]) collect(batch []*Op[T]) []*Op[T] {

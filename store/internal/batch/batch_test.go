@@ -3,6 +3,7 @@ package batch_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,8 @@ type disk struct {
 	sizes []int
 	idle  int
 	err   error
+
+	linger time.Duration
 }
 
 func (d *disk) commit(ops []*batch.Op[func() error]) {
@@ -35,7 +38,7 @@ func (d *disk) commit(ops []*batch.Op[func() error]) {
 }
 
 func (d *disk) start(limit int) *batch.Writer[func() error] {
-	return batch.Start(limit, d.commit, time.Minute, func() { d.idle++ })
+	return batch.Start(limit, d.linger, d.commit, time.Minute, func() { d.idle++ })
 }
 
 func run(f func()) func() error { return func() error { f(); return nil } }
@@ -176,5 +179,41 @@ func TestCloseCommitsWhatWasAccepted(t *testing.T) {
 			t.Errorf("after Close: error %v, %d done", err, done)
 		}
 		w.Close()
+	})
+}
+
+// TestSeveralWaitForMore: where writes come together, others that come soon share their commit,
+// and one that is alone again waits once more and no further.
+func TestSeveralWaitForMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := disk{linger: 10 * time.Millisecond}
+		w := d.start(100)
+		defer w.Close()
+		var wg sync.WaitGroup
+		write := func() {
+			wg.Go(func() {
+				if err := w.Do(t.Context(), run(func() {})); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		write()
+		synctest.Wait() // the first is being committed
+		write()
+		write()
+		<-time.After(time.Second + 5*time.Millisecond)
+		write()
+		wg.Wait()
+		for _, want := range []time.Duration{time.Second + d.linger, time.Second} {
+			began := time.Now()
+			write()
+			wg.Wait()
+			if took := time.Since(began); took != want {
+				t.Errorf("alone: %v, want %v", took, want)
+			}
+		}
+		if want := []int{1, 3, 1, 1}; !slices.Equal(d.sizes, want) {
+			t.Errorf("commits of %v, want %v", d.sizes, want)
+		}
 	})
 }
