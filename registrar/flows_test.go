@@ -95,34 +95,39 @@ func TestRegisterRacesWithClosed(t *testing.T) {
 		{name: "dead after the commit, told at last", afterCommit: dies, last: told},
 		{name: "told before the commit and again", beforeCommit: ends, last: told},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				slow := new(slowStore)
-				s := waiting(t, Config{}, slow)
-				call := func(f func(*server)) func() {
-					return func() {
-						if f != nil {
-							f(s)
+		for _, later := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, later %t", test.name, later), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					slow := new(slowStore)
+					s := waiting(t, Config{}, slow)
+					if later {
+						s.reg.later = laterStore{slow}
+					}
+					call := func(f func(*server)) func() {
+						return func() {
+							if f != nil {
+								f(s)
+							}
 						}
 					}
-				}
-				call(test.first)()
-				slow.before, slow.after = call(test.beforeCommit), call(test.afterCommit)
-				s.deliver(f, regText("Contact: <sip:a@x.invalid>"))
-				settle()
-				if got := s.response(f); (find(statusOf, got) == "200 OK") != (test.last != nil && test.beforeCommit == nil && test.afterCommit == nil) {
-					t.Errorf("answered with %q", got)
-				}
-				call(test.last)()
-				settle()
-				if contacts, n := s.lookup(alice), s.stored(); len(contacts) > 0 || n > 0 {
-					t.Errorf("bound to a closed flow: %q, %d in the store", contacts, n)
-				}
-				if n := s.left(); n != 0 {
-					t.Errorf("%d closed flows are still in the index", n)
-				}
+					call(test.first)()
+					slow.before, slow.after = call(test.beforeCommit), call(test.afterCommit)
+					s.deliver(f, regText("Contact: <sip:a@x.invalid>"))
+					settle()
+					if got := s.response(f); (find(statusOf, got) == "200 OK") != (test.last != nil && test.beforeCommit == nil && test.afterCommit == nil) {
+						t.Errorf("answered with %q", got)
+					}
+					call(test.last)()
+					settle()
+					if contacts, n := s.lookup(alice), s.stored(); len(contacts) > 0 || n > 0 {
+						t.Errorf("bound to a closed flow: %q, %d in the store", contacts, n)
+					}
+					if n := s.left(); n != 0 {
+						t.Errorf("%d closed flows are still in the index", n)
+					}
+				})
 			})
-		})
+		}
 	}
 }
 

@@ -29,11 +29,13 @@ type request struct {
 	direct   bool             // the request came straight from the user agent
 	outbound bool             // its reg-id means something (RFC 5626 §6)
 	flow     bool             // it registers or removes a flow
+	fresh    bool             // its AOR was not bound over its flow before
 	natted   bool             // it binds a contact that is not where it came from
 
 	// These stay with the memory, which is used again.
-	then   func(auth.Decision) // authenticated
-	fields []byte              // room for what a 200 says
+	then   func(auth.Decision)       // authenticated
+	tell   func(store.Result, error) // told
+	fields []byte                    // room for what a 200 says
 }
 
 // ended are requests that are over. What a REGISTER needs would be a third of its garbage.
@@ -43,7 +45,7 @@ func (r *Registrar) begin(tx *transaction.Server) *request {
 	q, _ := ended.Get().(*request)
 	if q == nil {
 		q = new(request)
-		q.then = q.authenticated
+		q.then, q.tell = q.authenticated, q.told
 	}
 	q.Registrar, q.tx, q.msg, q.now = r, tx, tx.Request(), time.Now()
 	return q
@@ -57,7 +59,7 @@ func (q *request) done() {
 	if cap(q.fields) > keptFields {
 		q.fields = nil
 	}
-	*q = request{then: q.then, fields: q.fields}
+	*q = request{then: q.then, tell: q.tell, fields: q.fields}
 	ended.Put(q)
 }
 
@@ -139,11 +141,11 @@ func (q *request) authenticated(d auth.Decision) {
 		q.done()
 		return
 	}
-	if q.cfg.Inline {
+	switch {
+	case q.cfg.Inline:
 		q.commit(context.Background())
-		return
-	}
-	if !q.tasks.start(q.waitForStore) {
+	case q.commitLater():
+	case !q.tasks.start(q.waitForStore):
 		q.refuse(busy("Too Many Registrations in Progress"))
 		q.done()
 	}
@@ -198,15 +200,50 @@ func (q *request) commit(ctx context.Context) {
 		q.failed(err)
 		return
 	}
-	f := q.tx.Flow()
-	bindsFlow, fresh := q.adds > 0 && f.ID != 0, false
-	if bindsFlow {
-		fresh = q.index.add(f.ID, q.update.AOR)
-	}
+	q.noteFlow()
 	result, err := q.store.Register(ctx, q.update)
 	if errors.Is(err, store.ErrTooManyContacts) && q.makeRoom(ctx) {
 		result, err = q.store.Register(ctx, q.update)
 	}
+	q.committed(&result, err)
+}
+
+// commitLater is commit where the store says later what became of the update. It does nothing
+// where something would have to be waited for besides.
+func (q *request) commitLater() bool {
+	if q.later == nil || !q.owner() || !q.tasks.enter(maxTasks) {
+		return false
+	}
+	q.noteFlow()
+	if !q.later.RegisterLater(q.update, q.tell) {
+		q.tasks.done()
+		return false
+	}
+	return true
+}
+
+// told hears what became of the update.
+func (q *request) told(result store.Result, err error) {
+	defer q.tasks.done()
+	if errors.Is(err, store.ErrTooManyContacts) && q.tasks.start(q.waitForStore) {
+		return // there may be room to be made, which takes the store
+	}
+	defer q.tx.Release(q.msg)
+	q.committed(&result, err)
+}
+
+// noteFlow notes what the update binds over a flow that may close.
+func (q *request) noteFlow() {
+	if q.bindsFlow() && q.index.add(q.tx.Flow().ID, q.update.AOR) {
+		q.fresh = true
+	}
+}
+
+func (q *request) bindsFlow() bool { return q.adds > 0 && q.tx.Flow().ID != 0 }
+
+// committed answers the REGISTER when the store is done.
+func (q *request) committed(result *store.Result, err error) {
+	f, bindsFlow := q.tx.Flow(), q.bindsFlow()
 	// If the flow closed while the store was busy, Closed may have come too early to void
 	// what was bound. Whether anything was is not even certain if there is an error.
 	if bindsFlow && !q.flows.Alive(f) {
@@ -223,16 +260,16 @@ func (q *request) commit(ctx context.Context) {
 		q.noteContacts(f)
 	}
 	q.bindFlow(f, result.Bindings)
-	q.logDone(&result)
+	q.logDone(result)
 	q.ok(q.reachable(result.Bindings))
-	q.watchers.tellResult(&result)
+	q.watchers.tellResult(result)
 	if q.adds > 0 {
 		if q.natted {
 			q.keepNAT(f, result.Bindings)
 		}
-		q.returns.came(f, q.update.AOR, result.Bindings, fresh)
+		q.returns.came(f, q.update.AOR, result.Bindings, q.fresh)
 	}
-	if fresh {
+	if q.fresh {
 		q.probeOthers(f, result.Bindings)
 	}
 	q.done()

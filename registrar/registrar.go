@@ -87,7 +87,8 @@ type Config struct {
 	// REGISTER need not leave the goroutine it came on.
 	Inline bool
 
-	// StoreTimeout bounds how long a REGISTER waits for the store; 5 s.
+	// StoreTimeout bounds how long a REGISTER waits for the store (5 s), unless that tells
+	// later what became of it ([store.Later]) and has bounds of its own.
 	StoreTimeout time.Duration
 
 	// SweepInterval is how often expired bindings are deleted; 30 s.
@@ -141,6 +142,7 @@ type Registrar struct {
 	domains map[string]string // each in lower case, by itself
 	uris    map[string]string // the same by the Request-URI that clients write for it
 	store   store.Store
+	later   store.Later // nil where the store does not offer it
 	auth    *auth.Authenticator
 	flows   Flows
 	gruus   *gruuCoder // nil where no GRUUs are given out
@@ -177,6 +179,7 @@ func New(cfg Config, st store.Store, a *auth.Authenticator, flows Flows) *Regist
 		thirdParties: make(map[string]bool, len(cfg.ThirdParties)),
 		serviceRoute: strings.Join(cfg.ServiceRoute, ", "),
 	}
+	r.later, _ = st.(store.Later)
 	r.SetLimits(Limits{cfg.MinExpires, cfg.DefaultExpires, cfg.MaxExpires, cfg.MaxContacts})
 	for _, aor := range cfg.ThirdParties {
 		r.thirdParties[aor] = true

@@ -77,6 +77,18 @@ func (t *tasks) start(f func()) bool { return t.run(f, maxTasks) }
 func (t *tasks) always(f func()) bool { return t.run(f, 0) }
 
 func (t *tasks) run(f func(), limit int) bool {
+	if !t.enter(limit) {
+		return false
+	}
+	go func() {
+		defer t.done()
+		f()
+	}()
+	return true
+}
+
+// enter begins a task, which ends with done.
+func (t *tasks) enter(limit int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	select {
@@ -88,10 +100,6 @@ func (t *tasks) run(f func(), limit int) bool {
 		return false
 	}
 	t.running++
-	go func() {
-		defer t.done()
-		f()
-	}()
 	return true
 }
 

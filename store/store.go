@@ -81,6 +81,16 @@ type Locations interface {
 	Listing
 }
 
+// Later is what a store may offer to those who would rather not wait on a goroutine of their
+// own for each REGISTER.
+type Later interface {
+	// RegisterLater is Register that returns at once and has then called with the outcome. It
+	// is called on a goroutine of the store, on which others depend, and so must not wait, nor
+	// call what may. False says that it will not be called: the store can't do that now, and
+	// Register is to be called. How long it may take is for the store to bound.
+	RegisterLater(u Update, then func(Result, error)) bool
+}
+
 // Listing walks and tidies all bindings.
 type Listing interface {
 	// List returns a page of the bindings that exist at q.Now, in the order of q.Sort. In

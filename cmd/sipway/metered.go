@@ -81,6 +81,19 @@ func (m metered) Register(ctx context.Context, u store.Update) (store.Result, er
 	return r, err
 }
 
+// RegisterLater implements [store.Later] where the store does.
+func (m metered) RegisterLater(u store.Update, then func(store.Result, error)) bool {
+	later, ok := m.Store.(store.Later)
+	if !ok {
+		return false
+	}
+	start := time.Now()
+	return later.RegisterLater(u, func(r store.Result, err error) {
+		m.meters.register.done(start, err)
+		then(r, err)
+	})
+}
+
 // RemoveFlow implements [store.Locations].
 func (m metered) RemoveFlow(ctx context.Context, node string, epoch int64, flow uint64, aors []string) ([]store.Binding, error) {
 	start := time.Now()

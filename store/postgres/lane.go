@@ -57,16 +57,33 @@ func (s *Store) Register(ctx context.Context, u store.Update) (store.Result, err
 	if err := s.check(ctx); err != nil {
 		return store.Result{}, err
 	}
-	for i := range u.Bindings {
-		if len(u.AOR)+len(u.Bindings[i].Key) > maxKey {
-			return store.Result{}, fmt.Errorf("store: address and contact have more than %d bytes", maxKey)
-		}
+	if tooLong(&u) {
+		return store.Result{}, fmt.Errorf("store: address and contact have more than %d bytes", maxKey)
 	}
 	w := &write{update: u}
 	if err := s.lanes[s.laneOf(u.AOR)].writes.Do(ctx, w); err != nil {
 		return store.Result{}, err
 	}
 	return w.result, nil
+}
+
+// RegisterLater implements [store.Later].
+func (s *Store) RegisterLater(u store.Update, then func(store.Result, error)) bool {
+	if u.Query() || s.closed.Load() || s.health.down() != nil || tooLong(&u) {
+		return false
+	}
+	w := &write{update: u}
+	return s.lanes[s.laneOf(u.AOR)].writes.Later(w, func(err error) { then(w.result, err) })
+}
+
+// tooLong reports whether a binding's key is.
+func tooLong(u *store.Update) bool {
+	for i := range u.Bindings {
+		if len(u.AOR)+len(u.Bindings[i].Key) > maxKey {
+			return true
+		}
+	}
+	return false
 }
 
 // RemoveFlow implements [store.Locations].

@@ -104,7 +104,10 @@ type Store struct {
 	ended  sync.WaitGroup // the goroutines that stop ends
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store = (*Store)(nil)
+	_ store.Later = (*Store)(nil)
+)
 
 // Open opens the database that a URL or a line of keywords names, and brings it to the
 // version that this program knows. Its errors don't have the DSN in them.

@@ -21,12 +21,17 @@ type Op[T any] struct {
 
 	err   error
 	state atomic.Uint32 // waiting, then taken or withdrawn
-	done  chan struct{}
+	done  chan struct{} // nil where then is called
+	then  func(error)
 }
 
 // Done ends the write with its outcome. The committing function calls it once for every
 // write: when it is durable and its effects are visible, or has failed.
 func (op *Op[T]) Done(err error) {
+	if op.then != nil {
+		op.then(err)
+		return
+	}
 	op.err = err
 	close(op.done)
 }
@@ -47,6 +52,8 @@ type Writer[T any] struct {
 	max    int
 
 	last int // the size of the batch before; of the goroutine alone
+
+	entering sync.RWMutex // held for reading by Later, for writing to close closing
 
 	closing chan struct{}
 	once    sync.Once
@@ -118,11 +125,35 @@ func (w *Writer[T]) Do(ctx context.Context, write T) error {
 	}
 }
 
+// Later has the write done in the next batch and then called with the outcome, on the writer's
+// goroutine: so then neither waits nor writes. False says that nothing of that will happen, as
+// there is no room or the writer is closing.
+func (w *Writer[T]) Later(write T, then func(error)) bool {
+	// Close empties the queue after the last one has come.
+	w.entering.RLock()
+	defer w.entering.RUnlock()
+	select {
+	case <-w.closing:
+		return false
+	default:
+	}
+	select {
+	case w.ops <- &Op[T]{Write: write, then: then}:
+		return true
+	default:
+		return false
+	}
+}
+
 var errClosed = fmt.Errorf("%w: closed", store.ErrUnavailable)
 
 // Close commits what was accepted and ends the goroutine.
 func (w *Writer[T]) Close() {
-	w.once.Do(func() { close(w.closing) })
+	w.once.Do(func() {
+		w.entering.Lock()
+		close(w.closing)
+		w.entering.Unlock()
+	})
 	<-w.ended
 }
 

@@ -217,3 +217,31 @@ func TestSeveralWaitForMore(t *testing.T) {
 		}
 	})
 }
+
+// TestLater: what there is room for is committed, also when the writer closes, and told once;
+// what there is no room for is not accepted.
+func TestLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d disk
+		w := d.start(2)
+		own := errors.New("own")
+		var told []error
+		then := func(err error) { told = append(told, err) }
+		if !w.Later(func() error { return own }, then) {
+			t.Error("not accepted by a writer that does nothing")
+		}
+		synctest.Wait() // it is being committed
+		for _, want := range []bool{true, true, false} {
+			if got := w.Later(run(func() {}), then); got != want {
+				t.Errorf("accepted %t, want %t", got, want)
+			}
+		}
+		w.Close()
+		if want := []error{own, nil, nil}; !slices.Equal(told, want) {
+			t.Errorf("told %v, want %v", told, want)
+		}
+		if w.Later(run(func() {}), then) {
+			t.Error("accepted after Close")
+		}
+	})
+}
