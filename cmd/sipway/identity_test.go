@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,7 +51,10 @@ func tokenOf(t *testing.T, user string, lasts time.Duration, change jwt.MapClaim
 	return text
 }
 
-// dialPage opens a WebSocket as a page does. Without one it returns the answer.
+var pages atomic.Int32 // that were loaded
+
+// dialPage opens a WebSocket as a page does, which has another name and Call-ID each time it is
+// loaded. Without one it returns the answer.
 func dialPage(t *testing.T, addr, user, query string, header http.Header) (*phone, *http.Response) {
 	t.Helper()
 	ws, resp, err := websocket.Dial(t.Context(), "ws://"+addr+"/"+query, &websocket.DialOptions{Subprotocols: []string{"sip"}, HTTPHeader: header})
@@ -63,7 +67,8 @@ func dialPage(t *testing.T, addr, user, query string, header http.Header) (*phon
 	t.Cleanup(func() { ws.CloseNow() })
 	conn := websocket.NetConn(context.Background(), ws, websocket.MessageText)
 	conn.SetDeadline(time.Now().Add(time.Minute))
-	return &phone{t: t, conn: conn, in: bufio.NewReaderSize(conn, 64<<10), user: user, transport: "WS", addr: user + ".invalid"}, nil
+	return &phone{t: t, conn: conn, in: bufio.NewReaderSize(conn, 64<<10), user: user, transport: "WS",
+		addr: fmt.Sprintf("%s%d.invalid", user, pages.Add(1))}, nil
 }
 
 // tryRegister sends a REGISTER for the user and returns the answer's status.
