@@ -28,8 +28,8 @@ type poller struct {
 // canRest says that there are pollers.
 const canRest = true
 
-// fullRounds is how often in a row a poller finds as many events as it can take before
-// another one is set to work: it is that much behind.
+// fullRounds is how often in a row a poller finds as many events as it can take, or as many
+// datagrams at a socket, before another one is set to work: it is that much behind.
 const fullRounds = 4
 
 // pollEvents is what a resting connection is watched for: bytes, and the end of them.
@@ -80,20 +80,31 @@ func (p *poller) ready(fd uintptr) bool {
 	full := 0
 	for again := true; again; {
 		n := p.wait(fd)
-		if again = n == len(p.events); again {
-			if full++; full == fullRounds {
-				p.layer.spread()
-			}
-		}
+		behind := n == len(p.events)
+		again = behind
 		for _, e := range p.events[:n] {
 			id := uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32
-			c := p.layer.flows.get(id)
-			if c != nil && c.turn(e.Events&^unix.EPOLLIN != 0) {
+			if p.read(id, e.Events&^unix.EPOLLIN != 0) {
 				again = true // what is left brings no event
+				behind = behind || id < maxSocketID
 			}
+		}
+		if full++; !behind {
+			full = 0
+		} else if full == fullRounds {
+			p.layer.spread()
 		}
 	}
 	return false
+}
+
+// read reads the connection, or the UDP socket, with this incarnation.
+func (p *poller) read(id uint64, last bool) (more bool) {
+	if id < maxSocketID {
+		return p.layer.udpSocket(id).turn()
+	}
+	c := p.layer.flows.get(id)
+	return c != nil && c.turn(last) // nil: it has gone
 }
 
 // wait returns how many events there are now.
@@ -106,22 +117,21 @@ func (p *poller) wait(fd uintptr) int {
 	return int(n)
 }
 
-// add has the poller read a connection.
-func (p *poller) add(c *connection) error {
-	id := c.flow.ID
-	return p.control(c, unix.EPOLL_CTL_ADD, &unix.EpollEvent{Events: pollEvents, Fd: int32(uint32(id)), Pad: int32(uint32(id >> 32))})
+// add has the poller read what has this descriptor and incarnation.
+func (p *poller) add(raw syscall.RawConn, id uint64) error {
+	return p.control(raw, unix.EPOLL_CTL_ADD, &unix.EpollEvent{Events: pollEvents, Fd: int32(uint32(id)), Pad: int32(uint32(id >> 32))})
 }
 
-// remove has it read the connection no more.
-func (p *poller) remove(c *connection) {
-	// One that is closed is in no set any more.
-	_ = p.control(c, unix.EPOLL_CTL_DEL, nil)
+// remove has it read that no more.
+func (p *poller) remove(raw syscall.RawConn) {
+	// What is closed is in no set any more.
+	_ = p.control(raw, unix.EPOLL_CTL_DEL, nil)
 }
 
-func (p *poller) control(c *connection, op int, e *unix.EpollEvent) error {
+func (p *poller) control(raw syscall.RawConn, op int, e *unix.EpollEvent) error {
 	var err error
 	outer := p.raw.Control(func(set uintptr) {
-		inner := c.sock.raw.Control(func(fd uintptr) { err = unix.EpollCtl(int(set), op, int(fd), e) })
+		inner := raw.Control(func(fd uintptr) { err = unix.EpollCtl(int(set), op, int(fd), e) })
 		if inner != nil {
 			err = inner
 		}

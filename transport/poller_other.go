@@ -2,7 +2,10 @@
 
 package transport
 
-import "errors"
+import (
+	"errors"
+	"syscall"
+)
 
 // canRest is false: each connection has a goroutine.
 const canRest = false
@@ -12,7 +15,7 @@ type poller struct{}
 
 func newPollers(*Layer) ([]*poller, error) { return nil, errors.ErrUnsupported }
 
-func (p *poller) run()                  {}
-func (p *poller) close()                {}
-func (p *poller) add(*connection) error { return errors.ErrUnsupported }
-func (p *poller) remove(*connection)    {}
+func (p *poller) run()                              {}
+func (p *poller) close()                            {}
+func (p *poller) add(syscall.RawConn, uint64) error { return errors.ErrUnsupported }
+func (p *poller) remove(syscall.RawConn)            {}

@@ -66,17 +66,25 @@ func (l *Layer) spread() {
 	}
 }
 
-// pollerOf returns the poller that reads the connection when it rests, nil where it never
+// pollerOf returns the poller that reads a connection when it rests, nil where it never
 // does: where it has no descriptor, and after Shutdown.
 func (l *Layer) pollerOf(c *connection) *poller {
-	if c.sock.raw == nil || !canRest {
+	if c.sock.raw == nil {
+		return nil
+	}
+	return l.poller(c.flow.ID)
+}
+
+// poller returns the poller that reads what has this incarnation, nil where there is none.
+func (l *Layer) poller(id uint64) *poller {
+	if !canRest {
 		return nil
 	}
 	l.pollers.once.Do(l.startPollers)
 	if len(l.pollers.all) == 0 {
 		return nil
 	}
-	return l.pollers.all[c.flow.ID%l.pollers.active.Load()]
+	return l.pollers.all[id%l.pollers.active.Load()]
 }
 
 // mayRest reports whether the connection can be left to its poller. Nothing of a message
@@ -89,7 +97,7 @@ func (c *connection) mayRest() bool {
 // it must not touch it any more.
 func (c *connection) rest() error {
 	c.reading.Store(resting) // before the first event can come
-	if err := c.poller.add(c); err != nil && c.reading.CompareAndSwap(resting, owned) {
+	if err := c.poller.add(c.sock.raw, c.flow.ID); err != nil && c.reading.CompareAndSwap(resting, owned) {
 		return err
 	}
 	c.endIfAsked()
@@ -116,7 +124,7 @@ func (c *connection) wake() {
 // one of those that Shutdown waits for, and so the goroutine is.
 func (c *connection) handOver(to func()) {
 	c.layer.running.Go(func() {
-		c.poller.remove(c)
+		c.poller.remove(c.sock.raw)
 		to()
 	})
 }
@@ -141,7 +149,7 @@ func (c *connection) turn(last bool) (more bool) {
 	}
 	if p := c.layer.pollerOf(c); p != c.poller {
 		c.reading.Store(owned)
-		c.poller.remove(c)
+		c.poller.remove(c.sock.raw)
 		c.poller = p
 		if err := c.rest(); err != nil {
 			c.handOver(func() { c.finish(err) })

@@ -173,3 +173,35 @@ func TestRestAborted(t *testing.T) {
 		none(t, r.closed)
 	}
 }
+
+// A UDP socket that is never read empty makes the pollers share the sockets, and none of its
+// datagrams is lost or overtakes another of its sender.
+func TestPollersSpreadUDP(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	const datagrams = (fullRounds + 1) * maxBatch
+	l, r := newLayer(t, Config{})
+	blocked, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	r.onReceive = func(sip.Flow, *sip.Message) {
+		once.Do(func() { close(blocked) })
+		<-release
+	}
+	at := listen(t, l, sip.UDP)
+	c := dialUDP(t, at)
+	write(t, c, request(sip.UDP, 1))
+	<-blocked
+	for n := 2; n <= datagrams; n++ {
+		write(t, c, request(sip.UDP, n))
+	}
+	close(release)
+	for n := 1; n <= datagrams; n++ {
+		expectSeq(t, r, n)
+	}
+	if n := l.pollers.active.Load(); n != 2 {
+		t.Errorf("%d pollers read, want 2", n)
+	}
+	for n := range 20 { // from sources of both sockets
+		write(t, dialUDP(t, at), request(sip.UDP, n))
+		expectSeq(t, r, n)
+	}
+}

@@ -38,11 +38,20 @@ type udpListener struct {
 }
 
 type udpSocket struct {
+	layer    *Layer
+	listener *udpListener
+	id       uint64  // from 1, in the order of the listeners; below maxSocketID
+	poller   *poller // who reads it, nil for a goroutine of its own; its reader's
+
 	conn  *net.UDPConn
 	raw   syscall.RawConn
 	six   bool // an IPv6 socket, which may carry IPv4 as well
 	any   bool // bound to no single address: each datagram says where it arrived
 	tally tally
+
+	// Of who reads it.
+	in  *receiver
+	out []outgoing // room for a batch
 }
 
 func (l *Layer) datagrams() []*udpListener {
@@ -61,13 +70,38 @@ func (l *Layer) listenUDP(addr string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, err
 	}
 	l.mu.Lock()
+	id := uint64(0)
+	for _, other := range l.datagrams() {
+		id += uint64(len(other.sockets))
+	}
+	for _, s := range u.sockets {
+		id++
+		s.id, s.layer, s.listener = id, l, u
+	}
 	all := append(slices.Clip(l.datagrams()), u)
 	l.udp.Store(&all)
 	l.mu.Unlock()
 	for _, s := range u.sockets {
-		l.start(func() { s.read(l, u) })
+		if s.poller = l.poller(s.id); s.poller == nil || s.poller.add(s.raw, s.id) != nil {
+			l.start(s.read)
+		}
 	}
 	return u.addr, nil
+}
+
+// maxSocketID is above the numbers of all UDP sockets, and below those of all connections.
+const maxSocketID = 1 << 32
+
+// udpSocket returns the socket with a number.
+func (l *Layer) udpSocket(id uint64) *udpSocket {
+	for _, u := range l.datagrams() {
+		if n := uint64(len(u.sockets)); id > n {
+			id -= n
+		} else {
+			return u.sockets[id-1]
+		}
+	}
+	return nil
 }
 
 // openUDP opens the sockets of one address. The first is bound alone and shares the address
@@ -110,6 +144,7 @@ func newUDPSocket(conn *net.UDPConn) (*udpSocket, error) {
 	if err := conn.SetReadBuffer(receiveBuffer); err != nil {
 		return nil, err
 	}
+	s.in, s.out = newReceiver(s, make([]byte, maxDatagram)), make([]outgoing, 0, maxBatch)
 	if s.any {
 		err = tellArrival(raw, s.six)
 	}
@@ -127,12 +162,10 @@ func (u *udpListener) Close() error {
 
 // read reads until the socket is closed. What ICMP reports about earlier datagrams is no
 // reason to stop.
-func (s *udpSocket) read(l *Layer, u *udpListener) {
-	r := newReceiver(s, make([]byte, maxDatagram))
-	out := make([]outgoing, 0, maxBatch)
+func (s *udpSocket) read() {
 	var pause time.Duration
 	for {
-		in, err := r.receive()
+		in, err := s.in.receive()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -142,26 +175,52 @@ func (s *udpSocket) read(l *Layer, u *udpListener) {
 			continue
 		}
 		pause = 0
-		u.batch.begin()
-		for n, ok := 1, true; ok; n++ {
-			f := sip.Flow{Transport: sip.UDP, Local: u.addr, Remote: in.from}
-			if in.at.IsValid() {
-				f.Local = netip.AddrPortFrom(in.at.Unmap(), u.addr.Port())
-			}
-			l.receiveDatagram(f, in.b, &s.tally)
-			if n == maxBatch {
-				break
-			}
-			in, ok = r.more()
-		}
-		u.batch.sending.Lock()
-		out = u.batch.end(out)
-		for batch := range slices.Chunk(out, maxBatch) {
-			s.sendAll(batch)
-		}
-		u.batch.sending.Unlock()
-		clear(out)
+		s.handle(in)
 	}
+}
+
+// turn reads what has come, without waiting, on the goroutine of its poller. It reports
+// whether there may be more.
+func (s *udpSocket) turn() (more bool) {
+	in, ok := s.in.more()
+	if ok {
+		more = s.handle(in)
+	}
+	if p := s.layer.poller(s.id); p != s.poller {
+		s.poller.remove(s.raw)
+		s.poller = p
+		p.add(s.raw, s.id) // fails when it is closed
+		return false
+	}
+	return more
+}
+
+// handle handles a datagram and those that have come with it, and sends what is to be sent
+// for them. It reports whether there may be more.
+func (s *udpSocket) handle(in incoming) (more bool) {
+	u := s.listener
+	u.batch.begin()
+	for n, ok := 1, true; ok; n++ {
+		f := sip.Flow{Transport: sip.UDP, Local: u.addr, Remote: in.from}
+		if in.at.IsValid() {
+			f.Local = netip.AddrPortFrom(in.at.Unmap(), u.addr.Port())
+		}
+		s.layer.receiveDatagram(f, in.b, &s.tally)
+		if n == maxBatch {
+			more = true
+			break
+		}
+		in, ok = s.in.more()
+	}
+	u.batch.sending.Lock()
+	out := u.batch.end(s.out)
+	for batch := range slices.Chunk(out, maxBatch) {
+		s.sendAll(batch)
+	}
+	u.batch.sending.Unlock()
+	clear(out)
+	s.out = out
+	return more
 }
 
 // incoming is a datagram that was read. Its bytes are the receiver's.

@@ -97,8 +97,9 @@ func (l *Lane) take(p *Place) {
 }
 
 // slack is how much later than its time may come what ends soon after another: so the timer
-// does not wake the process for each of them, when calls end every millisecond.
-const slack = 20 * time.Millisecond
+// does not wake the process for each of them, when calls end every millisecond. Of 32 s it
+// is a quarter of one.
+func (l *Lane) slack() time.Duration { return l.wait / 128 }
 
 // expire tells those whose time has come.
 func (l *Lane) expire() {
@@ -121,6 +122,6 @@ func (l *Lane) due() Expirer {
 		return owner
 	}
 	l.running = false
-	l.run(slack)
+	l.run(l.slack())
 	return nil
 }
