@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// A call leaves some 25 KB of garbage behind, so that with a small heap the collector would
+// A call leaves some 15 KB of garbage behind, so that with a small heap the collector would
 // run every few hundred calls and cost more than the calls. It is given room instead: at
 // least garbageRoom between two runs, whatever the heap. When the work is done the memory
 // is handed back, so that an idle server has the size of its clients.
 const (
-	garbageRoom = 32 << 20
+	garbageRoom = 64 << 20
 
 	// idleRate is the allocation rate in bytes a second below which a server is idle,
 	// idleTime how long it must be so, and worthReturning what it must have allocated since
