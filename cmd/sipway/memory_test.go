@@ -3,7 +3,7 @@ package main
 import "testing"
 
 func TestCollectorPercent(t *testing.T) {
-	for live, want := range map[uint64]int{0: 800, 4 << 20: 800, 8 << 20: 400, 30 << 20: 200, 64 << 20: 100, 1 << 30: 100} {
+	for live, want := range map[uint64]int{0: 1600, 4 << 20: 1600, 8 << 20: 800, 30 << 20: 400, 60 << 20: 200, 64 << 20: 100, 1 << 30: 100} {
 		got := collectorPercent(live)
 		if got != want {
 			t.Errorf("with %d MiB live: %d %%, want %d %%", live>>20, got, want)
