@@ -205,3 +205,46 @@ func TestPollersSpreadUDP(t *testing.T) {
 		expectSeq(t, r, n)
 	}
 }
+
+// What asks for the end of a connection while it is read is heeded when it has been: the
+// handler's closing of the socket, and the end of the stream that came with its last message.
+func TestEndWhileRead(t *testing.T) {
+	l, r := newLayer(t, Config{})
+	blocked, release := make(chan struct{}), make(chan struct{})
+	r.onReceive = func(f sip.Flow, m *sip.Message) {
+		switch m.CSeq().Seq {
+		case 1:
+			close(blocked)
+			<-release
+		case 3:
+			l.flows.get(f.ID).sock.abort(io.ErrClosedPipe)
+		}
+	}
+	at := listen(t, l, sip.TCP)
+	first, second, third := dialStream(t, at), dialStream(t, at), dialStream(t, at)
+	for deadline := time.Now().Add(patience); len(l.Flows()) < 3; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("too few connections")
+		}
+	}
+	for _, c := range l.flows.all() {
+		awaitReader(t, c, resting)
+	}
+	write(t, first, request(sip.TCP, 1))
+	<-blocked
+	write(t, second, request(sip.TCP, 2))
+	if err := second.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	expectSeq(t, r, 1)
+	f := expectSeq(t, r, 2).flow
+	if e := next(t, r.closed); e.flow != f {
+		t.Errorf("closed %+v, want %v", e, f)
+	}
+	write(t, third, request(sip.TCP, 3))
+	f = expectSeq(t, r, 3).flow
+	if e := next(t, r.closed); e.flow != f || e.err == nil {
+		t.Errorf("closed %+v, want %v", e, f)
+	}
+}
