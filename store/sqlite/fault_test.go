@@ -176,10 +176,14 @@ func TestOpenRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "sipway.db")
 			tt.make(t, path)
+			before, _ := os.ReadFile(path) // a directory has no content
 			s, err := sqlite.Open(t.Context(), path, sqlite.Config{})
 			if err == nil {
 				s.Close()
 				t.Fatal("opened")
+			}
+			if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
+				t.Error("the file was changed")
 			}
 			if !strings.Contains(err.Error(), tt.says) || !strings.Contains(err.Error(), path) {
 				t.Errorf("error %q, want one with %q and the path", err, tt.says)

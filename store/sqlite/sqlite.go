@@ -55,6 +55,8 @@ const (
 	// maxReaders bounds the connections for reading. More would contend for cores, not
 	// for the database.
 	maxReaders = 4
+	// lockWait is how long a transaction waits for those of other processes.
+	lockWait = 10 * time.Second
 	// applicationID marks a file of ours; the first migration sets it.
 	applicationID = 0x73697077 // "sipw"
 )
@@ -133,6 +135,9 @@ func open(ctx context.Context, path string, cfg Config) (_ *Store, err error) {
 	if err := ours(ctx, db); err != nil {
 		return nil, err
 	}
+	if err := useWAL(ctx, db); err != nil {
+		return nil, err
+	}
 	if err := migrations.Up(ctx, migrations.SQLite, db); err != nil {
 		return nil, err
 	}
@@ -175,7 +180,7 @@ func create(path string) error {
 // connect opens the file with a pool of that many connections.
 func connect(path string, size int, pragma string) (*sql.DB, error) {
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
-		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+		fmt.Sprintf("busy_timeout(%d)", lockWait.Milliseconds()), "synchronous(FULL)", "foreign_keys(1)",
 		// 16 MB instead of 4: pages that change again and again are copied back less often.
 		"wal_autocheckpoint(4000)",
 	}}
@@ -205,6 +210,31 @@ func ours(ctx context.Context, db *sql.DB) error {
 		return errors.New("this is the database of another program")
 	}
 	return nil
+}
+
+// useWAL puts the file into WAL mode, which it stays in. Where processes that start at the
+// same time all want that, SQLite doesn't let them wait for each other: each may hold the
+// read lock that another waits for, and so it refuses all but one at once.
+func useWAL(ctx context.Context, db *sql.DB) error {
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for end := time.Now().Add(lockWait); ; {
+		_, err := db.ExecContext(ctx, "PRAGMA journal_mode = WAL")
+		if !busy(err) || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// busy reports whether err says that another process has the file locked.
+func busy(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && e.Code()&0xff == sqlite3.SQLITE_BUSY
 }
 
 // CacheStats implements [store.Cached].
