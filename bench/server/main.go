@@ -29,6 +29,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -53,6 +54,7 @@ type options struct {
 	verbose          bool
 	profile          string
 	operations       []load.Op
+	rates            map[string]float64 // of operations that name their own
 	idleWS           bool
 }
 
@@ -99,14 +101,14 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 }
 
 func parse(args []string) (*options, error) {
-	o := &options{}
+	o := &options{rates: make(map[string]float64)}
 	f := flag.NewFlagSet("bench/server", flag.ContinueOnError)
 	servers := f.String("servers", "sipway,kamailio,sipgo,floor", "which to run, in this order")
 	ops := f.String("op", "options-udp,register-udp,call-udp-udp,call-tcp-tcp,call-ws-ws,call-ws-udp,authcall-udp-udp",
-		"operations: options-T, register-T, call-T-T, authcall-T-T with udp, tcp or ws for T; or idle-ws")
+		"operations: options-T, register-T, call-T-T, authcall-T-T with udp, tcp or ws for T, and @N for N per second; or idle-ws")
 	f.IntVar(&o.rounds, "rounds", 6, "measured rounds of each operation and server, after one that is not")
-	f.IntVar(&o.calls, "calls", 2500, "calls in a round")
-	f.IntVar(&o.requests, "requests", 20000, "OPTIONS or REGISTER requests in a round")
+	f.IntVar(&o.calls, "calls", 2500, "calls in a round; at a rate with @, as many as take the same time")
+	f.IntVar(&o.requests, "requests", 20000, "OPTIONS or REGISTER requests in a round, likewise")
 	f.Float64Var(&o.callRate, "call-rate", 500, "calls per second; 0: closed loop over the window")
 	f.Float64Var(&o.requestRate, "request-rate", 5000, "OPTIONS or REGISTER requests per second; 0: closed loop over the window")
 	f.IntVar(&o.burst, "burst", 20, "operations started at once at a fixed rate")
@@ -139,9 +141,17 @@ func parse(args []string) (*options, error) {
 			o.idleWS = true
 			continue
 		}
-		op, err := load.ParseOp(name)
+		plain, rate, own := strings.Cut(name, "@")
+		op, err := load.ParseOp(plain)
 		if err != nil {
 			return nil, err
+		}
+		if own {
+			n, err := strconv.ParseFloat(rate, 64)
+			if err != nil || !(n >= 1 && n <= 1e6) {
+				return nil, fmt.Errorf("operation %q: a rate is a number from 1 to 1000000", name)
+			}
+			op.Name, o.rates[name] = name, n
 		}
 		o.operations = append(o.operations, op)
 	}
@@ -153,6 +163,12 @@ func (o *options) size(op load.Op) (int, load.Pace) {
 	n, rate := o.requests, o.requestRate
 	if op.Callee != "" {
 		n, rate = o.calls, o.callRate
+	}
+	if own, ok := o.rates[op.Name]; ok {
+		if rate > 0 {
+			n = max(1, int(float64(n)*own/rate))
+		}
+		rate = own
 	}
 	window := o.window
 	if window == 0 {

@@ -28,7 +28,17 @@ func TestParse(t *testing.T) {
 	if n, pace := o.size(o.operations[1]); n != o.requests || pace.Rate != o.requestRate {
 		t.Errorf("a round of requests: %d, %+v", n, pace)
 	}
-	for _, bad := range []string{"--op=call-udp", "--rounds=0", "--pairs=0", "extra", "--idle-clients=1"} {
+	o, err = parse([]string{"--op", "call-ws-ws,call-ws-ws@1500"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, pace := o.size(o.operations[0]); n != 2500 || pace.Rate != 500 {
+		t.Errorf("a round at the usual rate: %d, %+v", n, pace)
+	}
+	if n, pace := o.size(o.operations[1]); n != 7500 || pace.Rate != 1500 || o.operations[1].Name != "call-ws-ws@1500" {
+		t.Errorf("a round at a rate of its own: %d, %+v of %s", n, pace, o.operations[1].Name)
+	}
+	for _, bad := range []string{"--op=call-udp", "--op=call-ws-ws@", "--op=call-ws-ws@0", "--op=call-ws-ws@NaN", "--rounds=0", "--pairs=0", "extra", "--idle-clients=1"} {
 		if _, err := parse([]string{bad}); err == nil {
 			t.Errorf("accepted %s", bad)
 		}
