@@ -1,4 +1,4 @@
-# The verbs: run, build, test, lint, vuln, bench, bench-server, bench-store, fuzz, rules.
+# The verbs: run, build, test, lint, cross, vuln, bench, bench-server, bench-store, fuzz, rules.
 # `make run` needs Go alone; `make test` installs what its real peers need.
 
 GO      ?= go
@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X main.version=$(VERSION)
 FUZZTIME ?= 60s
 
-.PHONY: run build test lint vuln bench bench-server bench-store fuzz rules clean
+.PHONY: run build test lint cross vuln bench bench-server bench-store fuzz rules clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sipway ./cmd/sipway
@@ -17,7 +17,7 @@ run: build
 
 # The real peers come last and alone, and are never answered from the test cache, which
 # does not see their pages and scenarios.
-test: lint vuln
+test: lint cross vuln
 	sh testdata/install.sh
 	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v /interop$$)
 	$(GO) test -race -timeout 15m -count=1 ./interop
@@ -26,6 +26,13 @@ lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt: $$out"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+
+# It builds for 32 bits and without Linux's system calls, too.
+cross:
+	@set -e; for target in linux/arm darwin/arm64 windows/amd64; do \
+		echo "build for $$target"; \
+		GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build -o /dev/null ./cmd/sipway; \
+	done
 
 # Known vulnerabilities in what is linked in. What our code calls of a module fails; Go's own are
 # a warning, as the toolchain is the machine's. Needs the module proxy.

@@ -12,8 +12,8 @@ import (
 // TestRoom: a look at a record waits for two cache lines and no third.
 func TestRoom(t *testing.T) {
 	var s set
-	if at, size := unsafe.Offsetof(s.records), unsafe.Sizeof(record{}); at != 64 || size != 64 {
-		t.Errorf("records at %d of %d bytes each", at, size)
+	if at, size := unsafe.Offsetof(s.records), unsafe.Sizeof(record{}); at > 64 || size > 64 {
+		t.Errorf("records at %d of %d bytes each, want at most 64", at, size)
 	}
 }
 

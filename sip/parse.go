@@ -39,7 +39,7 @@ func Parse(b []byte) (*Message, error) {
 // its edited lines. It is [Parse] in all else.
 func (m *Message) Parse(b []byte) error {
 	m.reset(view(b))
-	if len(b) > math.MaxUint32 {
+	if uint64(len(b)) > math.MaxUint32 {
 		return &Error{Status: 513, Offset: -1, Reason: "message too large"}
 	}
 	p := parser{m: m}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/sipway/sipway/admin"
@@ -46,19 +45,6 @@ func (s *server) setExempt(cfg *config.Config) {
 func (s *server) exempt(a netip.Addr) bool {
 	contains := func(p netip.Prefix) bool { return p.Contains(a) }
 	return slices.ContainsFunc(*s.exempted.Load(), contains) || s.auth != nil && s.auth.TrustsAddr(a)
-}
-
-// raiseDescriptors allows as many open connections as the system lets us have.
-func raiseDescriptors() error {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return err
-	}
-	if limit.Cur >= limit.Max {
-		return nil
-	}
-	limit.Cur = limit.Max
-	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 }
 
 // bans shows the limiter's bans to operators.
