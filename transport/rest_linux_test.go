@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/sipway/sipway/sip"
+
+	"golang.org/x/sys/unix"
 )
 
 // awaitReader waits until a connection is read by whom it should be.
@@ -54,6 +56,48 @@ func dialAny(t testing.TB, l *Layer, tr sip.Transport, ca *authority) func(parts
 			}
 			write(t, c, part)
 		}
+	}
+}
+
+// TestUDPErrorHidesNothing: a datagram that came behind an error is read though nothing else
+// comes.
+func TestUDPErrorHidesNothing(t *testing.T) {
+	l, r := newLayer(t, Config{})
+	begun, goOn := make(chan struct{}, 100), make(chan struct{})
+	r.onReceive = func(sip.Flow, *sip.Message) {
+		begun <- struct{}{}
+		<-goOn
+	}
+	busy, at := dialUDP(t, listen(t, l, sip.UDP)), listen(t, l, sip.UDP)
+	gone, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	write(t, busy, request(sip.UDP, 1))
+	next(t, begun)
+	// While the poller is busy with one address, both come to the other.
+	for _, s := range l.datagrams()[1].sockets {
+		if err := s.raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.conn.WriteTo([]byte("refused"), gone.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// From many, so that each of the address's sockets gets some.
+	const clients = 20
+	for n := range clients {
+		write(t, dialUDP(t, at), request(sip.UDP, 2+n))
+	}
+	close(goOn)
+	for range 1 + clients {
+		next(t, r.received)
 	}
 }
 

@@ -50,8 +50,9 @@ type udpSocket struct {
 	tally tally
 
 	// Of who reads it.
-	in  *receiver
-	out []outgoing // room for a batch
+	in       *receiver
+	out      []outgoing // room for a batch
+	failures int        // of its poller's, in a row
 }
 
 func (l *Layer) datagrams() []*udpListener {
@@ -184,16 +185,27 @@ func (s *udpSocket) read() {
 func (s *udpSocket) turn() (more bool) {
 	in, ok := s.in.more()
 	if ok {
+		s.failures = 0
 		more = s.handle(in)
+	}
+	// An error tells nothing about the datagrams behind it, for which no event comes.
+	if s.in.failed() {
+		s.failures++
+		more = s.failures < maxFailures
 	}
 	if p := s.layer.poller(s.id); p != s.poller {
 		s.poller.remove(s.raw)
 		s.poller = p
-		p.add(s.raw, s.id) // fails when it is closed
+		if p.add(s.raw, s.id) != nil {
+			s.layer.start(s.read) // which ends at once where the socket is closed
+		}
 		return false
 	}
 	return more
 }
+
+// maxFailures is after how many errors in a row a poller waits for the next event.
+const maxFailures = 16
 
 // handle handles a datagram and those that have come with it, and sends what is to be sent
 // for them. It reports whether there may be more.

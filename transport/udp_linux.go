@@ -107,6 +107,10 @@ func (r *receiver) more() (incoming, bool) {
 	return r.taken(), true
 }
 
+// failed reports whether the last attempt met an error, which does not mean that nothing is
+// there.
+func (r *receiver) failed() bool { return r.err != nil && !wouldBlock(r.err) }
+
 func (r *receiver) taken() incoming {
 	in := incoming{b: r.buf[:r.n], from: r.from()}
 	if r.s.any {

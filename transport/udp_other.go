@@ -35,6 +35,8 @@ func (r *receiver) receive() (incoming, error) {
 // more returns nothing: datagrams are handled one by one.
 func (r *receiver) more() (incoming, bool) { return incoming{}, false }
 
+func (r *receiver) failed() bool { return false }
+
 // sendAll sends datagrams. One that the system doesn't take is lost.
 func (s *udpSocket) sendAll(all []outgoing) {
 	for _, o := range all {
