@@ -5,6 +5,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -36,6 +37,21 @@ func TestTURN(t *testing.T) {
 	}
 	if out, err := relay(got.Password[1:]); err == nil {
 		t.Errorf("another password is taken\n%s", out)
+	}
+}
+
+// coturn's STUN client learns its address from the port that phones register at (RFC 5626 §8).
+func TestSTUN(t *testing.T) {
+	s := startServer(t, settings{})
+	host, port, err := net.SplitHostPort(s.udp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "turnutils_stunclient", "-p", port, host).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "UDP reflexive addr: "+host+":") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

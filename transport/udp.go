@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -244,11 +243,18 @@ type incoming struct {
 
 // receiveDatagram hands on a datagram. It doesn't keep b.
 func (l *Layer) receiveDatagram(f sip.Flow, b []byte, t *tally) {
-	if isFilling(b) || isSTUN(b) {
+	if isFilling(b) {
 		t.keepalives.Add(1)
 		return
 	}
 	if l.cfg.Admit != nil && !l.cfg.Admit(f, b) {
+		return
+	}
+	if isSTUN(b) {
+		t.keepalives.Add(1)
+		if answer := stunAnswer(b, f.Remote); answer != nil {
+			_ = l.sendUDP(f, answer) // when it is lost the client asks again
+		}
 		return
 	}
 	exact := make([]byte, len(b))
@@ -258,12 +264,6 @@ func (l *Layer) receiveDatagram(f sip.Flow, b []byte, t *tally) {
 		return
 	}
 	l.refuse(f, exact, &sip.Error{Status: 513, Offset: -1, Reason: "message too large"}, t)
-}
-
-// isSTUN recognises a STUN message by its magic cookie (RFC 5389 §6). Such keepalives do
-// their work, which is to keep a NAT's binding, by having come.
-func isSTUN(b []byte) bool {
-	return len(b) >= 20 && b[0]>>6 == 0 && binary.BigEndian.Uint32(b[4:]) == 0x2112A442
 }
 
 // udpFor returns the listener that has the flow's local address: as its own, or as one of
