@@ -84,12 +84,12 @@ func idleMemory(ctx context.Context, name string, o *options, dir string) (strin
 
 const (
 	settleStep  = time.Second
-	settleSteps = 60
+	settleSteps = 180
 	// calmSilent and calmRegistered are how many steps without a change are enough. An idle
-	// sipway hands memory back after 20 s; but a client that has said nothing within 30 s it
-	// does not keep.
+	// sipway hands memory back after two minutes; but a client that has said nothing within
+	// 30 s it does not keep.
 	calmSilent     = 3
-	calmRegistered = 25
+	calmRegistered = 125
 	// settled is the change of a step, in bytes, that counts as none.
 	settled = 256 << 10
 )

@@ -18,9 +18,10 @@ const (
 	// idleRate is the allocation rate in bytes a second below which a server is idle,
 	// idleTime how long it must be so, and worthReturning what it must have allocated since
 	// the last time, for a collection to be worth its while: memory that is wanted again
-	// costs a page fault for every 4 KB.
+	// costs a page fault for every 4 KB, a tenth of a call when bursts of them come once or
+	// twice a minute.
 	idleRate       = 256 << 10
-	idleTime       = 20 * time.Second
+	idleTime       = 2 * time.Minute
 	worthReturning = 8 << 20
 
 	memoryInterval = 2 * time.Second
