@@ -250,6 +250,23 @@ func TestPollersSpreadUDP(t *testing.T) {
 	}
 }
 
+// A UDP socket that its next poller can't take is read all the same, by a goroutine.
+func TestUDPWithoutNextPoller(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	l, r := newLayer(t, Config{})
+	at := listen(t, l, sip.UDP)
+	l.pollers.all[1].close()
+	l.spread()
+	var clients [20]net.Conn // sources of both sockets
+	for n := range clients {
+		clients[n] = dialUDP(t, at)
+	}
+	for n := range 2 * len(clients) { // by the second time each socket has changed over
+		write(t, clients[n%len(clients)], request(sip.UDP, n))
+		expectSeq(t, r, n)
+	}
+}
+
 // What asks for the end of a connection while it is read is heeded when it has been: the
 // handler's closing of the socket, and the end of the stream that came with its last message.
 func TestEndWhileRead(t *testing.T) {

@@ -34,7 +34,8 @@ func isSTUN(b []byte) bool {
 }
 
 // stunAnswer returns the response to a STUN message from an address, and nil to what gets
-// none: anything but a well-formed Binding request (RFC 5389 §7.3).
+// none: anything but a well-formed Binding request (RFC 5389 §7.3). It has no SOFTWARE
+// attribute (a SHOULD of §7.3.1.1), which would only make it larger than what it answers.
 func stunAnswer(b []byte, from netip.AddrPort) []byte {
 	size := int(binary.BigEndian.Uint16(b[2:]))
 	if binary.BigEndian.Uint16(b) != bindingRequest || size%4 != 0 || len(b) != stunHeader+size {
