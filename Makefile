@@ -61,7 +61,7 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
 		done; done
 
-# Writes docs/RULES.md, the rules of RFC 3261 §16 with who obeys and who proves them, and
+# Renews the table in README.md, the rules of RFC 3261 §16 with who obeys and who proves them, and
 # prints where each RFC rule is obeyed: "RFC nnnn §x.y  file:line".
 rules:
 	$(GO) run ./docs/rules

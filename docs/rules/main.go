@@ -1,4 +1,4 @@
-// Rules writes the table of docs/RULES.md: each rule of RFC 3261 §16 with the files that obey
+// Rules writes the table in README.md: each rule of RFC 3261 §16 with the files that obey
 // it and the tests that prove it, as their comments cite it.
 package main
 
@@ -180,21 +180,13 @@ func add(list []string, s string) []string {
 	return append(list, s)
 }
 
-func link(file, text string) string { return "[" + text + "](../" + file + ")" }
+func link(file, text string) string { return "[" + text + "](" + file + ")" }
 
-// table is the text of docs/RULES.md. The rules that nothing obeys or nothing proves are
+// table has a row for each rule. The rules that nothing obeys or nothing proves are
 // returned as missing.
 func table(found map[key]*places) (text string, missing []string) {
 	var b strings.Builder
-	b.WriteString(`# The rules of RFC 3261 §16
-
-Written by ` + "`make rules`" + ` from the comments that cite them; a test checks that it is current.
-Scripts (.txt) are explained in [proxy/testdata](../proxy/testdata/README.md). Where every rule of
-every RFC is obeyed, ` + "`make rules`" + ` prints.
-
-| rule | | obeyed in | proved by |
-|---|---|---|---|
-`)
+	b.WriteString("| rule | | obeyed in | proved by |\n|---|---|---|---|\n")
 	for _, r := range rules {
 		name := "§" + r.section
 		if r.step > 0 {
@@ -210,17 +202,45 @@ every RFC is obeyed, ` + "`make rules`" + ` prints.
 	return b.String(), missing
 }
 
-func main() {
-	found, err := collect(".")
-	if err == nil {
-		text, missing := table(found)
-		if len(missing) > 0 {
-			err = fmt.Errorf("not obeyed or not proved: %s", strings.Join(missing, "; "))
-		} else {
-			err = os.WriteFile("docs/RULES.md", []byte(text), 0o644)
-		}
+// The table stands between these lines of README.md.
+const (
+	readme = "README.md"
+	begin  = "<!-- make rules writes this table -->\n\n"
+	end    = "\n<!-- to here -->\n"
+)
+
+// insert puts the table in its place in the text of README.md.
+func insert(text, table string) (string, error) {
+	before, rest, ok := strings.Cut(text, begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		return "", fmt.Errorf("%s has no place for the table, between %q and %q", readme, begin, end)
 	}
+	return before + begin + table + end + after, nil
+}
+
+func write() error {
+	found, err := collect(".")
 	if err != nil {
+		return err
+	}
+	rows, missing := table(found)
+	if len(missing) > 0 {
+		return fmt.Errorf("not obeyed or not proved: %s", strings.Join(missing, "; "))
+	}
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		return err
+	}
+	renewed, err := insert(string(text), rows)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(readme, []byte(renewed), 0o644)
+}
+
+func main() {
+	if err := write(); err != nil {
 		fmt.Fprintln(os.Stderr, "rules:", err)
 		os.Exit(1)
 	}

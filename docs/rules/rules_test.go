@@ -6,18 +6,22 @@ import (
 	"testing"
 )
 
-// Every rule is obeyed and proved somewhere, and docs/RULES.md says where.
+// Every rule is obeyed and proved somewhere, and README.md says where.
 func TestRules(t *testing.T) {
 	found, err := collect("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, missing := table(found)
+	rows, missing := table(found)
 	if len(missing) > 0 {
 		t.Errorf("not obeyed or not proved: %q", missing)
 	}
-	if got, err := os.ReadFile("../RULES.md"); err != nil || string(got) != want {
-		t.Errorf("docs/RULES.md is not what the comments say (%v): run make rules", err)
+	text, err := os.ReadFile("../../" + readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, err := insert(string(text), rows); err != nil || want != string(text) {
+		t.Errorf("the table of rules is not what the comments say (%v): run make rules", err)
 	}
 }
 
@@ -36,6 +40,18 @@ func TestCite(t *testing.T) {
 	} {
 		if got, _ := cite(tc.line, tc.section); !slices.Equal(got, tc.want) {
 			t.Errorf("%q: %v, want %v", tc.line, got, tc.want)
+		}
+	}
+}
+
+func TestInsert(t *testing.T) {
+	old := "a\n" + begin + "old\n" + end + "b\n"
+	if got, err := insert(old, "new\n"); err != nil || got != "a\n"+begin+"new\n"+end+"b\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, bad := range []string{"", begin + "a", "a" + end} {
+		if got, err := insert(bad, "new\n"); err == nil {
+			t.Errorf("%q has a place for the table: %q", bad, got)
 		}
 	}
 }
