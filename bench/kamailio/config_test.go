@@ -39,10 +39,13 @@ func TestWrite(t *testing.T) {
 }
 
 func TestArgs(t *testing.T) {
-	args := strings.Join(Args("f.cfg", "d"), " ")
-	for _, want := range []string{"-x fm", "-f f.cfg", "-Y d", "-DD"} {
+	args := strings.Join(Args("f.cfg", "d", TLSF), " ")
+	for _, want := range []string{"-x tlsf", "-f f.cfg", "-Y d", "-DD"} {
 		if !strings.Contains(args, want) {
 			t.Errorf("%q lacks %q", args, want)
 		}
+	}
+	if slices.Contains(Args("f.cfg", "d", ""), "-x") {
+		t.Error("its default memory manager is named")
 	}
 }

@@ -103,7 +103,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 func parse(args []string) (*options, error) {
 	o := &options{rates: make(map[string]float64)}
 	f := flag.NewFlagSet("bench/server", flag.ContinueOnError)
-	servers := f.String("servers", "sipway,kamailio,sipgo,floor", "which to run, in this order")
+	servers := f.String("servers", "sipway,kamailio,kamailio-tlsf,sipgo,floor", "which to run, in this order")
 	ops := f.String("op", "options-udp,register-udp,call-udp-udp,call-tcp-tcp,call-ws-ws,call-ws-udp,authcall-udp-udp",
 		"operations: options-T, register-T, call-T-T, authcall-T-T with udp, tcp or ws for T, and @N for N per second; or idle-ws")
 	f.IntVar(&o.rounds, "rounds", 6, "measured rounds of each operation and server, after one that is not")

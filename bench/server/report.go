@@ -11,9 +11,6 @@ import (
 	"time"
 )
 
-// reference is the server that the others are compared with.
-const reference = "kamailio"
-
 // report prints benchstat's lines, the table of operations and the memory.
 func report(out io.Writer, o *options, contenders []*contender) error {
 	fmt.Fprintf(out, "goos: %s\ngoarch: %s\npkg: github.com/sipway/sipway/bench/server\n", runtime.GOOS, runtime.GOARCH)
@@ -26,14 +23,15 @@ func report(out io.Writer, o *options, contenders []*contender) error {
 	}
 	fmt.Fprintln(out)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "operation\tserver\tCPU per op: median\tmin\tmax\tto %s\tgenerator per op\tops/s\trounds x n\tresent\t\n", reference)
+	fmt.Fprintf(w, "operation\tserver\tCPU per op: median\tmin\tmax\tto %s\tto %s\tgenerator per op\tops/s\trounds x n\tresent\t\n",
+		references[0], references[1])
 	var late []string
 	for _, op := range o.operations {
 		_, pace := o.size(op)
-		base := time.Duration(0)
+		var bases [len(references)]time.Duration
 		for _, c := range contenders {
-			if c.name == reference {
-				base = summarize(c.samples[op.Name]).median
+			if i := slices.Index(references[:], c.name); i >= 0 {
+				bases[i] = summarize(c.samples[op.Name]).median
 			}
 		}
 		for _, c := range contenders {
@@ -44,8 +42,8 @@ func report(out io.Writer, o *options, contenders []*contender) error {
 			if s.rate < 0.95*pace.Rate {
 				late = append(late, fmt.Sprintf("%s on %s ran at %.0f/s, not at %g/s: the machine was busy.", op.Name, c.name, s.rate, pace.Rate))
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.0f\t%d x %d\t%d\t\n", op.Name, c.name,
-				micros(s.median), micros(s.low), micros(s.high), ratio(s.median, base), micros(s.own),
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.0f\t%d x %d\t%d\t\n", op.Name, c.name,
+				micros(s.median), micros(s.low), micros(s.high), ratio(s.median, bases[0]), ratio(s.median, bases[1]), micros(s.own),
 				s.rate, s.rounds, s.n, s.extra)
 		}
 	}

@@ -108,7 +108,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	var contenders []*contender
-	for i, name := range []string{"sipway", "kamailio"} {
+	for i, name := range []string{"sipway", "kamailio", "kamailio-tlsf"} {
 		c := &contender{process: &process{name: name}, samples: map[string][]sample{}}
 		for _, cost := range []time.Duration{40, 10, 20} {
 			c.samples["options-udp"] = append(c.samples["options-udp"],
@@ -122,8 +122,9 @@ func TestReport(t *testing.T) {
 	}
 	for _, want := range [][]string{
 		{benchLine("options-udp", "sipway", contenders[0].samples["options-udp"][1])},
-		{"options-udp", "sipway", "20.0 us", "10.0 us", "40.0 us", "0.50", "3 x 1000"},
-		{"options-udp", "kamailio", "40.0 us", "20.0 us", "80.0 us", "1.00"},
+		{"options-udp", "sipway", "20.0 us", "10.0 us", "40.0 us", "0.50", "0.33", "3 x 1000"},
+		{"options-udp", "kamailio", "40.0 us", "20.0 us", "80.0 us", "1.00", "0.67"},
+		{"options-udp", "kamailio-tlsf", "60.0 us", "30.0 us", "120.0 us", "1.50", "1.00"},
 		{"options-udp on sipway ran at 1000/s, not at 5000/s"},
 	} {
 		found := slices.ContainsFunc(strings.Split(b.String(), "\n"), func(line string) bool {

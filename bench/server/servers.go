@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,7 +50,7 @@ func start(ctx context.Context, name string, o *options, dir string, need plan) 
 	admin := addrs[2]
 	var db *pgtest.Cluster
 	dsn := ""
-	if o.postgres && (name == "sipway" || name == "kamailio" || name == before) {
+	if o.postgres && (name == "sipway" || name == before || slices.Contains(references[:], name)) {
 		if db, dsn, err = startDatabase(ctx); err != nil {
 			return nil, err
 		}
@@ -58,8 +59,11 @@ func start(ctx context.Context, name string, o *options, dir string, need plan) 
 	switch name {
 	case "sipway", before:
 		p, err = startSipway(ctx, o, name, dir, target, admin, need, dsn)
-	case "kamailio":
-		p, err = startKamailio(ctx, o, dir, target, need, dsn)
+	case debianKamailio:
+		p, err = startKamailio(ctx, o, name, dir, "", target, need, dsn)
+		admin = netip.AddrPort{}
+	case tunedKamailio:
+		p, err = startKamailio(ctx, o, name, dir, kamailio.TLSF, target, need, dsn)
 		admin = netip.AddrPort{}
 	case "sipgo":
 		p, err = startChild(ctx, name, dir, childSipgo, target.UDP, target.TCP, target.WS)
@@ -71,7 +75,7 @@ func start(ctx context.Context, name string, o *options, dir string, need plan) 
 	case plainWS:
 		p, err = startChild(ctx, name, dir, childIdle, target.WS, admin)
 	default:
-		return nil, fmt.Errorf("unknown server %q (sipway, before, kamailio, sipgo, floor)", name)
+		return nil, fmt.Errorf("unknown server %q (sipway, before, kamailio, kamailio-tlsf, sipgo, floor)", name)
 	}
 	if err != nil {
 		if db != nil {
@@ -162,7 +166,7 @@ log: {level: warn}
 	return launch(name, dir, exec.CommandContext(ctx, binary, "serve", "--config", configFile))
 }
 
-func startKamailio(ctx context.Context, o *options, dir string, t load.Target, need plan, dsn string) (*process, error) {
+func startKamailio(ctx context.Context, o *options, name, dir, manager string, t load.Target, need plan, dsn string) (*process, error) {
 	if dsn != "" {
 		if err := makeKamailioTables(ctx, dsn); err != nil {
 			return nil, err
@@ -185,8 +189,17 @@ func startKamailio(ctx context.Context, o *options, dir string, t load.Target, n
 	if err != nil {
 		return nil, err
 	}
-	return launch("kamailio", dir, exec.CommandContext(ctx, o.kamailio, kamailio.Args(file, dir)...))
+	return launch(name, dir, exec.CommandContext(ctx, o.kamailio, kamailio.Args(file, dir, manager)...))
 }
+
+// Kamailio is compared twice: as Debian's package starts it, and with the memory
+// manager that makes it fastest. The others are compared with both.
+const (
+	debianKamailio = "kamailio"
+	tunedKamailio  = "kamailio-tlsf"
+)
+
+var references = [...]string{debianKamailio, tunedKamailio}
 
 // before is sipway as another binary, to see what a change has brought.
 const before = "before"
