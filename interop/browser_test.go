@@ -190,13 +190,15 @@ type page struct {
 	console output
 }
 
-// An account is what a page registers with.
+// An account is what a page registers with. Scheme is that of the URIs it calls, sip where it
+// says nothing.
 type account struct {
 	User     string `json:"user"`
 	Domain   string `json:"domain"`
 	Password string `json:"password,omitempty"`
 	Token    string `json:"token,omitempty"`
 	Server   string `json:"server"`
+	Scheme   string `json:"scheme,omitempty"`
 }
 
 // The libraries that there are pages of.

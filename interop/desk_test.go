@@ -2,8 +2,10 @@ package interop
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,8 +16,9 @@ import (
 )
 
 // A deskPhone is a phone built on sipgo: SIP as another stack speaks it, over
-// TCP or UDP, with no media. It knows the server as its outbound proxy by a
+// TCP, UDP or TLS, with no media. It knows the server as its outbound proxy by a
 // Route, as desk phones do, and its Contact is where its connection comes from.
+// Over TLS all of its URIs are sips ones.
 type deskPhone struct {
 	name   string
 	box    *mailbox
@@ -31,6 +34,14 @@ type deskPhone struct {
 
 	mu    sync.Mutex
 	calls []*deskCall // call n is calls[n-1]
+	heard []message   // of calls, what came in
+}
+
+// A message is a request or a response.
+type message interface {
+	sip.Message
+	GetHeader(name string) sip.Header
+	GetHeaders(name string) []sip.Header
 }
 
 // A deskCall is one call of a deskPhone: placed or received, never both.
@@ -43,11 +54,15 @@ type deskCall struct {
 }
 
 // newDeskPhone makes a phone that talks to the server over that transport,
-// "tcp" or "udp".
+// "tcp", "udp" or "tls".
 func newDeskPhone(t *testing.T, s *server, transport, user string) *deskPhone {
 	t.Helper()
-	registrar := map[string]string{"tcp": s.tcp, "udp": s.udp}[transport]
-	ua, err := sipgo.NewUA(sipgo.WithUserAgent(user), sipgo.WithUserAgentHostname(domain))
+	trust, err := trustedIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ua, err := sipgo.NewUA(sipgo.WithUserAgent(user), sipgo.WithUserAgentHostname(domain),
+		sipgo.WithUserAgenTLSConfig(&tls.Config{RootCAs: trust}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,13 +78,17 @@ func newDeskPhone(t *testing.T, s *server, transport, user string) *deskPhone {
 	}
 	host, port, _ := net.SplitHostPort(own)
 	number, _ := strconv.Atoi(port)
-	contact := sip.Uri{Scheme: "sip", User: user, Host: host, Port: number, UriParams: sip.NewParams()}
-	contact.UriParams.Add("transport", transport)
+	scheme, named := "sip", transport
+	if transport == "tls" {
+		scheme, named = "sips", "tcp" // RFC 5630 §5.1.1: never "transport=tls"
+	}
+	contact := sip.Uri{Scheme: scheme, User: user, Host: host, Port: number, UriParams: sip.NewParams()}
+	contact.UriParams.Add("transport", named)
 	p := &deskPhone{
 		name:   user,
 		box:    newMailbox(user + " (sipgo, " + transport + ")"),
-		route:  "<sip:" + registrar + ";transport=" + transport + ";lr>",
-		domain: sip.Uri{Scheme: "sip", Host: domain},
+		route:  "<" + scheme + ":" + s.addr(transport) + ";transport=" + named + ";lr>",
+		domain: sip.Uri{Scheme: scheme, Host: domain},
 		ua:     ua,
 		client: client,
 		dialog: sipgo.DialogUA{Client: client, ContactHDR: sip.ContactHeader{Address: contact}},
@@ -121,7 +140,10 @@ func (p *deskPhone) credentials() sipgo.DigestAuth {
 func (p *deskPhone) request(method sip.RequestMethod, to sip.Uri) *sip.Request {
 	req := sip.NewRequest(method, to)
 	req.AppendHeader(sip.NewHeader("Route", p.route))
-	if strings.Contains(p.route, "transport=tcp") {
+	switch {
+	case strings.HasPrefix(p.route, "<sips:"):
+		req.SetTransport("TLS")
+	case strings.Contains(p.route, "transport=tcp"):
 		req.SetTransport("TCP")
 	}
 	return req
@@ -133,6 +155,20 @@ func (p *deskPhone) add(c *deskCall) *deskCall {
 	p.calls = append(p.calls, c)
 	c.number = len(p.calls)
 	return c
+}
+
+// hear notes a message of a call.
+func (p *deskPhone) hear(m message) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.heard = append(p.heard, m)
+}
+
+// messages returns what was heard, in order.
+func (p *deskPhone) messages() []message {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.heard)
 }
 
 func (p *deskPhone) call(number int) *deskCall {
@@ -169,6 +205,7 @@ func (p *deskPhone) await(ctx context.Context, c *deskCall) {
 	err := c.placed.WaitAnswer(ctx, sipgo.AnswerOptions{
 		Username: auth.Username, Password: auth.Password,
 		OnResponse: func(res *sip.Response) error {
+			p.hear(res)
 			if res.IsProvisional() && res.StatusCode != 100 {
 				p.box.post(event{Kind: "progress", Call: c.number, Status: res.StatusCode})
 			}
@@ -201,7 +238,10 @@ func (p *deskPhone) stand(c *deskCall) {
 }
 
 func (p *deskPhone) invited(req *sip.Request, tx sip.ServerTransaction) {
-	session, err := p.dialog.ReadInvite(req, tx)
+	p.hear(req)
+	ua := p.dialog
+	ua.ContactHDR.Address.Scheme = req.Recipient.Scheme // RFC 5630 §5.1.2
+	session, err := ua.ReadInvite(req, tx)
 	if err != nil {
 		tx.Respond(sip.NewResponseFromRequest(req, sip.StatusBadRequest, err.Error(), nil))
 		return
@@ -283,12 +323,14 @@ func (p *deskPhone) find(req *sip.Request) *deskCall {
 }
 
 func (p *deskPhone) acked(req *sip.Request, tx sip.ServerTransaction) {
+	p.hear(req)
 	if c := p.find(req); c != nil && c.received != nil {
 		c.received.ReadAck(req, tx)
 	}
 }
 
 func (p *deskPhone) byed(req *sip.Request, tx sip.ServerTransaction) {
+	p.hear(req)
 	c := p.find(req)
 	if c == nil {
 		tx.Respond(sip.NewResponseFromRequest(req, sip.StatusCallTransactionDoesNotExists, "No such call", nil))

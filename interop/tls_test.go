@@ -50,6 +50,17 @@ var theIdentity = sync.OnceValues(func() (id identity, err error) {
 	return id, nil
 })
 
+// trustedIdentity are the authorities of who believes theIdentity.
+func trustedIdentity() (*x509.CertPool, error) {
+	id, err := theIdentity()
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(id.pem)
+	return pool, nil
+}
+
 // Pages over wss call a desk phone over tls and one over udp, and are called by them: the
 // dialog's requests go both ways over both, and so does the audio.
 func TestSecureCalls(t *testing.T) {

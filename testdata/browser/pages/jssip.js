@@ -100,7 +100,8 @@ window.phone = {
     return new Promise((resolve) => {
       // The session exists before its INVITE is built; its events must not be missed.
       ua.once("newRTCSession", ({ session }) => resolve(follow(session)));
-      ua.call(`sip:${target}@${account.domain}`, MEDIA);
+      // A text of whatever scheme is made a sip URI.
+      ua.call(new JsSIP.URI(account.scheme ?? "sip", target, account.domain), MEDIA);
     });
   },
 

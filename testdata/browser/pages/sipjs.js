@@ -15,7 +15,7 @@ let registerer;
 let account;
 const calls = new Calls();
 
-const targetURI = (user) => UserAgent.makeURI(`sip:${user}@${account.domain}`);
+const targetURI = (user) => UserAgent.makeURI(`${account.scheme ?? "sip"}:${user}@${account.domain}`);
 const connectionOf = (session) => session.sessionDescriptionHandler.peerConnection;
 
 // The direction that the peer's newest description gives to its audio.
