@@ -68,17 +68,13 @@ func recordRoutes(m sip.Method) bool {
 // secureWay reports whether a request goes to a sips URI, or by one: then the dialog is to
 // stay on secure ways (RFC 3261 §16.6 step 4).
 func secureWay(m *sip.Message) bool {
-	if hasScheme(m.RequestURI(), "sips:") {
+	if sip.IsSIPS(m.RequestURI()) {
 		return true
 	}
 	for a, err := range m.Addresses(sip.HRoute) {
-		return err == nil && hasScheme(a.URI, "sips:")
+		return err == nil && sip.IsSIPS(a.URI)
 	}
 	return false
-}
-
-func hasScheme(uri, scheme string) bool {
-	return len(uri) >= len(scheme) && equalFold(uri[:len(scheme)], scheme)
 }
 
 // appendRecordRoute appends two values, one for either side of the dialog: each side reaches us

@@ -76,7 +76,7 @@ func (q *request) readContacts() *refusal {
 		// RFC 5626 §6: a flow is registered by a request of its own.
 		return &refusal{status: 400, reason: "More Than One Contact with reg-id"}
 	}
-	return nil
+	return q.checkSIPS()
 }
 
 // removeAll is step 6 for "*", which stands alone and with an Expires of zero.

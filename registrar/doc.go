@@ -28,6 +28,7 @@
 //	register.go    RFC 3261 §10.3  a REGISTER, step by step
 //	contact.go     §10.3 steps 6 and 7, RFC 3327 §5.3  what becomes of each contact
 //	key.go         §10.2.4, RFC 5626 §6  which contacts are the same
+//	sips.go        RFC 5630 §5.2  when a sips contact is bound
 //	reply.go       §10.3 step 8, RFC 3608 §6.1  responses
 //	outbound.go    RFC 5626 §6  flows of a client
 //	failed.go      RFC 5626 §11.5  flows that an edge proxy has lost

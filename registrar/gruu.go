@@ -187,7 +187,7 @@ func (c *gruuCoder) appendTemporary(uri []byte, b *store.Binding, all []store.Bi
 	d.token = t
 	copy(t, d.authenticate(t[macLength:], domain))
 	d.encrypt(c.block, t[macLength:], t[:macLength])
-	uri = append(append(uri, "sip:"...), tempUser...)
+	uri = append(append(uri, b.Scheme()...), tempUser...)
 	uri = base64.RawURLEncoding.AppendEncode(uri, t)
 	return append(append(append(uri, '@'), domain...), ";gr"...)
 }

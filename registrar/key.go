@@ -34,7 +34,11 @@ func bindingKey(b *store.Binding, uri *sip.URI) string {
 // from its NAT refreshes the binding it had. Two phones of one user that have the same
 // private address behind different NATs need an instance each to be told apart.
 func appendCanonical(b []byte, u *sip.URI) []byte {
-	b = append(appendFolded(b, u.Scheme), ':')
+	if u.IsSIPS() {
+		b = append(b, "sip:"...) // one takes the other's place (RFC 5630 §5.1.1.1)
+	} else {
+		b = append(appendFolded(b, u.Scheme), ':')
+	}
 	switch {
 	case u.IsTel():
 		for i := range len(u.User) {

@@ -20,7 +20,7 @@ func keyOf(t testing.TB, s string) string {
 
 func TestBindingKeyOfURI(t *testing.T) {
 	for _, same := range [][]string{
-		{"sip:a@h", "SIP:a@H", "sip:%61@h", "sip:a@h;ob", "sip:a@h;OB"},
+		{"sip:a@h", "SIP:a@H", "SIPS:a@h", "sip:%61@h", "sip:a@h;ob", "sip:a@h;OB"},
 		{"sip:a@h;transport=tcp;x=y", "sip:a@h;X=Y;Transport=TCP", "sip:a@h;x=%59;ob;transport=tc%70"},
 		{"sip:alice%40home:pa%3Ass@h:5060", "sip:%61lice%40home:pa%3ass@h:5060"},
 		{"tel:+49-30-1;ext=5;phone-context=X", "tel:+49301;phone-context=x;ext=5", "tel:+49(30)1;ext=5;phone-context=x"},
@@ -33,7 +33,7 @@ func TestBindingKeyOfURI(t *testing.T) {
 		}
 	}
 	different := []string{
-		"sip:a@h", "sip:A@h", "sips:a@h", "sip:b@h", "sip:a@i", "sip:h", "sip:a@h:5060", "sip:a:b@h", "sip:a%3ab@h",
+		"sip:a@h", "sip:A@h", "sip:b@h", "sip:a@i", "sip:h", "sip:a@h:5060", "sip:a:b@h", "sip:a%3ab@h",
 		"sip:a@h;transport=tcp", "sip:a@h;transport=udp", "sip:a@h;transport", "sip:a@h;transport=tcp;user=phone",
 		"sip:a@h;rinstance=1", "sip:a@h;rinstance=2", "sip:a%40h@h", "sip:a@h;x=%3by", "sip:a@h;x;y",
 		"tel:+491", "tel:491", "tel:+491;ext=1", "mailto:a@h", "mailto:A@h",

@@ -67,7 +67,7 @@ func TestRegister(t *testing.T) {
 		{"step 7: equal by the comparison rules", "", []string{"Contact: <SIP:%6fld@192.0.2.9;ob>;expires=70"}, "200 OK", `<SIP:%6fld@192.0.2.9;ob>;expires=70`},
 		{"step 7: equal to one another", "", []string{"Contact: <sip:a@h>;expires=70, <sip:a@H>;expires=80"}, "200 OK", old + `, <sip:a@H>;expires=80`},
 		{"step 7: addr-spec", "", []string{"Contact: sip:a@h;expires=70"}, "200 OK", old + `, <sip:a@h>;expires=70`},
-		{"step 7: sips over a plain transport", "", []string{"Contact: <sips:a@h>"}, "200 OK", old + `, <sips:a@h>;expires=600`},
+		{"step 7: sips over a plain transport", "", []string{"Contact: <sips:a@h>"}, "400 SIPS Contact Needs a SIPS Request-URI", ""},
 		{"step 7: no SIP URI", "", []string{"Contact: <mailto:a@h>"}, "200 OK", old + `, <mailto:a@h>;expires=600`},
 		{"step 7: headers in the URI", "", []string{"Contact: <sip:a@h;x=y?Route=%3Csip:evil%3E>"}, "200 OK", old + `, <sip:a@h;x=y>;expires=600`},
 		{"step 7: the URI can't be read", "", []string{"Contact: <sip:a@>"}, "400 Bad Contact", ""},

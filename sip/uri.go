@@ -31,6 +31,12 @@ func (u *URI) IsSIP() bool { return equalFold(u.Scheme, "sip") || u.IsSIPS() }
 // IsSIPS reports whether the scheme is sips.
 func (u *URI) IsSIPS() bool { return equalFold(u.Scheme, "sips") }
 
+// IsSIPS reports whether the scheme of a URI, which is not read further, is sips.
+func IsSIPS(uri string) bool {
+	const scheme = "sips:"
+	return len(uri) >= len(scheme) && equalFold(uri[:len(scheme)], scheme)
+}
+
 // IsTel reports whether the scheme is tel.
 func (u *URI) IsTel() bool { return equalFold(u.Scheme, "tel") }
 

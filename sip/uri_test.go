@@ -146,9 +146,10 @@ func TestUserUnescaped(t *testing.T) {
 
 func TestURIScheme(t *testing.T) {
 	for uri, want := range map[string][3]bool{
-		"sip:h": {true, false, false}, "SIPS:h": {true, true, false}, "tel:1": {false, false, true}, "im:x": {},
+		"sip:h": {true, false, false}, "SIPS:h": {true, true, false}, "tel:1": {false, false, true}, "im:x": {}, "sip": {},
 	} {
 		u, _ := sip.ParseURI(uri)
 		equal(t, uri, [3]bool{u.IsSIP(), u.IsSIPS(), u.IsTel()}, want)
+		equal(t, uri, sip.IsSIPS(uri), want[1])
 	}
 }
