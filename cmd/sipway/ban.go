@@ -35,31 +35,18 @@ func (a *app) banListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printBans(bans, asJSON)
+			return a.banPrinter(asJSON).all(bans)
 		})
 	}
 	return cmd
 }
 
-func (a *app) printBans(bans []admin.Ban, asJSON bool) error {
-	if asJSON {
-		enc := a.jsonLines()
-		for i := range bans {
-			if err := enc.Encode(&bans[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+func (a *app) banPrinter(asJSON bool) printer[admin.Ban] {
 	t := a.newTable("nobody is banned", "SOURCE", "REASON", "FOR", "SINCE", "BANS")
-	for i := range bans {
-		b := &bans[i]
+	return newPrinter(a, asJSON, t, func(b *admin.Ban) []string {
 		left := age(time.Duration(b.ExpiresIn) * time.Second)
-		if err := t.row(b.Source, b.Reason, left, age(time.Since(b.Since))+" ago", fmt.Sprint(b.Count)); err != nil {
-			return err
-		}
-	}
-	return t.end()
+		return []string{b.Source, b.Reason, left, age(time.Since(b.Since)) + " ago", fmt.Sprint(b.Count)}
+	})
 }
 
 func (a *app) banAddCommand() *cobra.Command {
@@ -89,7 +76,7 @@ func (a *app) banAddCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printBans([]admin.Ban{ban}, asJSON)
+			return a.banPrinter(asJSON).all([]admin.Ban{ban})
 		})
 	}
 	return cmd

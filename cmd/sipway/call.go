@@ -57,24 +57,13 @@ func (a *app) callListCommand() *cobra.Command {
 			}
 			return a.printCount(n, asJSON)
 		}
-		next := func(after string, n int) ([]admin.Call, string, error) {
+		list := paging[admin.Call]{q.After, q.Limit, page, func(after string, n int) ([]admin.Call, string, error) {
 			q := q
 			q.After, q.Limit = after, n
 			page, err := calls.ListCalls(cmd.Context(), q)
 			return page.Calls, page.Next, err
-		}
-		print, flush := a.callPrinter(asJSON, time.Now())
-		rest, err := walk(q.After, q.Limit, page, next, print)
-		if err != nil {
-			return err
-		}
-		if err := flush(); err != nil {
-			return err
-		}
-		if rest != "" {
-			a.more(rest)
-		}
-		return nil
+		}}
+		return a.callPrinter(asJSON, time.Now()).list(a, list)
 	})
 }
 
@@ -87,20 +76,15 @@ func (a *app) onCalls(cmd *cobra.Command, f func(cmd *cobra.Command, args []stri
 	return cmd
 }
 
-// callPrinter returns what prints a call as a line, and what is to be called after the last.
-func (a *app) callPrinter(asJSON bool, now time.Time) (print func(*admin.Call) error, flush func() error) {
-	if asJSON {
-		enc := a.jsonLines()
-		return func(c *admin.Call) error { return enc.Encode(c) }, func() error { return nil }
-	}
+func (a *app) callPrinter(asJSON bool, now time.Time) printer[admin.Call] {
 	t := a.newTable("no calls", "ID", "STATE", "FROM", "TO", "AGE", "TALK", "OVER", "CODEC")
-	return func(c *admin.Call) error {
+	return newPrinter(a, asJSON, t, func(c *admin.Call) []string {
 		talk := ""
 		if !c.Answer.IsZero() {
 			talk = age(now.Sub(c.Answer.Time))
 		}
-		return t.row(c.ID, c.State, c.From, c.To, age(now.Sub(c.Start.Time)), talk, over(c), c.Codec)
-	}, t.end
+		return []string{c.ID, c.State, c.From, c.To, age(now.Sub(c.Start.Time)), talk, over(c), c.Codec}
+	})
 }
 
 // over names the transports of the two sides, "ws-udp".

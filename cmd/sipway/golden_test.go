@@ -71,20 +71,13 @@ func TestGolden(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		a := &app{out: &out, err: &out, env: func(string) (string, bool) { return "", false }}
-		print, flush := a.registrationPrinter(tc.asJSON, now)
+		p := a.registrationPrinter(tc.asJSON, now)
 		if tc.show {
-			print = func(r *admin.Registration) error { return a.showRegistration(r, tc.asJSON, now) }
+			p.print = func(r *admin.Registration) error { return a.showRegistration(r, tc.asJSON, now) }
+			p.end = func() error { return nil }
 		}
-		list := examples(now)
-		for i := range list {
-			if err := print(&list[i]); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if !tc.show {
-			if err := flush(); err != nil {
-				t.Fatal(err)
-			}
+		if err := p.all(examples(now)); err != nil {
+			t.Fatal(err)
 		}
 		golden(t, tc.name, out.Bytes())
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -46,29 +45,16 @@ func (a *app) regListCommand() *cobra.Command {
 			}
 			return a.printCount(n, asJSON)
 		}
-		limit := q.Limit
-		size := page
-		if q.Sort != "aor" {
-			size = admin.MaxPage // as a page costs the store a look at all of them
-		}
-		next := func(after string, n int) ([]admin.Registration, string, error) {
+		list := paging[admin.Registration]{q.After, q.Limit, page, func(after string, n int) ([]admin.Registration, string, error) {
 			q := q
 			q.After, q.Limit = after, n
 			page, err := regs.List(cmd.Context(), q)
 			return page.Registrations, page.Next, err
+		}}
+		if q.Sort != "aor" {
+			list.size = admin.MaxPage // as a page costs the store a look at all of them
 		}
-		print, flush := a.registrationPrinter(asJSON, time.Now())
-		rest, err := walk(q.After, limit, size, next, print)
-		if err != nil {
-			return err
-		}
-		if err := flush(); err != nil {
-			return err
-		}
-		if rest != "" {
-			a.more(rest)
-		}
-		return nil
+		return a.registrationPrinter(asJSON, time.Now()).list(a, list)
 	})
 }
 
@@ -90,32 +76,11 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 	}
 }
 
-func (a *app) printCount(n int, asJSON bool) error {
-	if asJSON {
-		return a.jsonLines().Encode(map[string]int{"count": n})
-	}
-	_, err := fmt.Fprintln(a.out, n)
-	return err
-}
-
-// jsonLines writes values to standard output, a line each.
-func (a *app) jsonLines() *json.Encoder {
-	enc := json.NewEncoder(a.out)
-	enc.SetEscapeHTML(false) // contacts are full of & and <
-	return enc
-}
-
-// registrationPrinter returns what prints a registration as a line, and what is to be called after
-// the last.
-func (a *app) registrationPrinter(asJSON bool, now time.Time) (print func(*admin.Registration) error, flush func() error) {
-	if asJSON {
-		enc := a.jsonLines()
-		return func(r *admin.Registration) error { return enc.Encode(r) }, func() error { return nil }
-	}
+func (a *app) registrationPrinter(asJSON bool, now time.Time) printer[admin.Registration] {
 	t := a.newTable("no registrations", "ADDRESS", "CONTACT", "FROM", "SINCE", "EXPIRES", "USER AGENT")
-	return func(r *admin.Registration) error {
-		return t.row(r.AOR, r.Contact, source(r), age(now.Sub(r.Created)), "in "+age(r.Expires.Sub(now)), r.UserAgent)
-	}, t.end
+	return newPrinter(a, asJSON, t, func(r *admin.Registration) []string {
+		return []string{r.AOR, r.Contact, source(r), age(now.Sub(r.Created)), "in " + age(r.Expires.Sub(now)), r.UserAgent}
+	})
 }
 
 func (a *app) regShowCommand() *cobra.Command {

@@ -40,7 +40,7 @@ there. The exit code is 1 where a contact does not answer.`,
 			if err != nil {
 				return err
 			}
-			if err := a.printPongs(pongs, asJSON); err != nil {
+			if err := a.pongPrinter(asJSON).all(pongs); err != nil {
 				return err
 			}
 			for i := range pongs {
@@ -54,26 +54,13 @@ there. The exit code is 1 where a contact does not answer.`,
 	return cmd
 }
 
-func (a *app) printPongs(pongs []admin.Pong, asJSON bool) error {
-	if asJSON {
-		enc := a.jsonLines()
-		for i := range pongs {
-			if err := enc.Encode(&pongs[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+func (a *app) pongPrinter(asJSON bool) printer[admin.Pong] {
 	t := a.newTable("", "CONTACT", "FROM", "ROUND TRIP", "ANSWER")
-	for i := range pongs {
-		p := &pongs[i]
+	return newPrinter(a, asJSON, t, func(p *admin.Pong) []string {
 		trip, text := "", p.Error
 		if p.Status != 0 {
 			trip, text = milliText(p.RTT), fmt.Sprintf("%d %s", p.Status, p.Reason)
 		}
-		if err := t.row(p.Contact, source(&p.Registration), trip, text); err != nil {
-			return err
-		}
-	}
-	return t.end()
+		return []string{p.Contact, source(&p.Registration), trip, text}
+	})
 }

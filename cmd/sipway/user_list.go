@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,7 +21,7 @@ func (a *app) userShowCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.printUsers(asJSON, func(print func(*store.User) error) error { return print(&u) })
+		return a.userPrinter(asJSON).all([]admin.User{admin.NewUser(&u)})
 	})
 	jsonFlag(cmd, &asJSON)
 	return cmd
@@ -53,78 +52,33 @@ func (a *app) userListCommand() *cobra.Command {
 				}
 				after = id.String()
 			}
-			return a.printUsers(asJSON, func(print func(*store.User) error) error {
-				next := func(after string, n int) ([]store.User, string, error) { return userPage(cmd.Context(), st, after, n) }
-				rest, err := walk(after, limit, page, next, print)
-				if rest != "" {
-					a.more(rest)
-				}
-				return err
-			})
+			return a.userPrinter(asJSON).list(a, paging[admin.User]{after, limit, page, func(after string, n int) ([]admin.User, string, error) {
+				return userPage(cmd.Context(), st, after, n)
+			}})
 		})
 	}
 	return cmd
 }
 
 // userPage returns up to n users behind one, and the last of them if there are more.
-func userPage(ctx context.Context, st store.Users, after string, n int) (users []store.User, rest string, err error) {
+func userPage(ctx context.Context, st store.Users, after string, n int) (page []admin.User, rest string, err error) {
 	var from store.UserID
 	if at := strings.LastIndexByte(after, '@'); at >= 0 {
 		from = store.UserID{Name: after[:at], Domain: after[at+1:]}
 	}
-	users, err = st.ListUsers(ctx, from, n+1)
+	users, err := st.ListUsers(ctx, from, n+1)
 	if len(users) > n {
 		users = users[:n]
 		rest = users[n-1].ID().String()
 	}
-	return users, rest, err
+	for i := range users {
+		page = append(page, admin.NewUser(&users[i]))
+	}
+	return page, rest, err
 }
 
-// printUsers prints the users that walk hands to its argument.
-func (a *app) printUsers(asJSON bool, walk func(print func(*store.User) error) error) error {
-	if asJSON {
-		enc := a.jsonLines()
-		return walk(func(u *store.User) error { return enc.Encode(admin.NewUser(u)) })
-	}
-	t := a.newTable("no users", "USER", "ALGORITHMS")
-	if err := walk(func(u *store.User) error {
-		j := admin.NewUser(u)
-		return t.row(j.User, strings.Join(j.Algorithms, ", "))
-	}); err != nil {
-		return err
-	}
-	return t.end()
-}
-
-// page is how many items are taken from the store at a time.
-const page = 1000
-
-// walk hands the items behind a place to visit, up to limit (0: all), a page of that size at a time.
-// next returns up to n items, and the place of the last if there are more. So does walk.
-func walk[T any](after string, limit, size int, next func(after string, n int) ([]T, string, error), visit func(*T) error) (rest string, err error) {
-	for left := limit; ; {
-		n := size
-		if limit > 0 {
-			n = min(n, left)
-		}
-		items, rest, err := next(after, n)
-		if err != nil {
-			return "", err
-		}
-		for i := range items {
-			if err := visit(&items[i]); err != nil {
-				return "", err
-			}
-		}
-		left -= len(items)
-		if rest == "" || limit > 0 && left <= 0 {
-			return rest, nil
-		}
-		after = rest
-	}
-}
-
-// more tells a person how to go on with a list.
-func (a *app) more(place string) {
-	fmt.Fprintf(a.err, "there are more: --after '%s'\n", strings.ReplaceAll(printable(place), "'", `'\''`))
+func (a *app) userPrinter(asJSON bool) printer[admin.User] {
+	return newPrinter(a, asJSON, a.newTable("no users", "USER", "ALGORITHMS"), func(u *admin.User) []string {
+		return []string{u.User, strings.Join(u.Algorithms, ", ")}
+	})
 }
