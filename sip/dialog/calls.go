@@ -114,9 +114,11 @@ type Call struct {
 	dialogs  []dialog
 	firstLeg [1]leg // room for the usual one
 	firstDlg [1]dialog
+	main     int8 // the dialog of an answered call that its callee is in
 
 	rang, answered, over time.Duration // since begun; 0: not yet
 	heard                time.Duration // of any message
+	hung                 time.Duration // when the BYE passed that the call ends with
 	lost                 time.Duration // when a side was first found unreachable, 0 where both can be
 	bothLost             time.Duration
 	interval, expires    time.Duration // of the session timer (RFC 4028), 0 for none
@@ -131,7 +133,8 @@ type Call struct {
 
 	sdp     [2][]byte // bodies not yet described, the messages' own bytes
 	media   [2]Media  // of the two sides
-	offerer Side      // who made the last offer
+	offerer Side      // who made the last offer that was answered
+	offered [2][]byte // by a re-INVITE or UPDATE without a response; nil: none, empty: its response may hold one
 	fresh   bool      // among the shard's fresh ones
 
 	refer, replaces string
@@ -182,8 +185,8 @@ type dialog struct {
 
 // Bounds of what one call may make us keep.
 const (
-	maxLegs    = 16
-	maxDialogs = 16
+	maxLegs    = 32
+	maxDialogs = 16  // and one more, where that answers the call
 	maxText    = 256 // of one text that a peer chose, but for Call-ID and tags
 )
 

@@ -138,26 +138,6 @@ func TestRecord(t *testing.T) {
 	})
 }
 
-// Two phones answer, and the caller ends one of the two calls that he has.
-func TestTwoAnswers(t *testing.T) {
-	var ended int
-	calls := New(Config{Ended: func(*Call) { ended++ }})
-	r := answered(t, calls, "1")
-	r.Response(r.Sent("sip:c@x.invalid", Party{Flow: bobFlow}), message(t, okLine, "1", "a", ";tag=c", "Server: other\r\n", ""))
-	bye := calls.Within(message(t, byeLine, "1", "a", ";tag=c", "", ""), aliceFlow)
-	bye.Response(-1, message(t, okLine, "1", "a", ";tag=c", "", ""))
-	if ended != 0 {
-		t.Fatal("the call has ended with the second answer's dialog")
-	}
-	if r := calls.Find("1")[0]; r.Callee.UserAgent != "desk" {
-		t.Errorf("the callee is %+v, not who answered first", r.Callee)
-	}
-	hangUp(t, calls, "1")
-	if ended != 1 {
-		t.Fatal("the call has not ended")
-	}
-}
-
 // A phone that rang says no, while another one has not rung yet, and then takes the call.
 func TestEarlyDialogEnds(t *testing.T) {
 	calls := New(Config{})

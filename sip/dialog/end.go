@@ -66,7 +66,9 @@ func (b By) String() string { return byNames[b] }
 func (r Request) Cancel(reason string) {
 	if c := r.call(); c != nil && r.dialog < 0 {
 		c.shard.mu.Lock()
-		c.cancelled, c.reason = true, bounded(reason)
+		if c.answered == 0 {
+			c.cancelled, c.reason = true, bounded(reason)
+		}
 		c.shard.mu.Unlock()
 	}
 }
@@ -116,7 +118,7 @@ func (c *Call) whyFailed(status int) (Cause, By) {
 		rang = rang || c.legs[i].rang != 0
 	}
 	switch {
-	case c.cancelled:
+	case c.cancelled, c.by == ByCaller && status == 487: // by a BYE (RFC 3261 §15)
 		return Cancelled, ByCaller
 	case c.left:
 		return CallerLost, ByCaller
@@ -135,6 +137,9 @@ func (c *Call) whyFailed(status int) (Cause, By) {
 func (r Request) refused(c *Call, status int) (ended bool) {
 	c.note(r.side.other(), r.method, status)
 	d := &c.dialogs[r.dialog]
+	if r.method.name() == sip.INVITE || r.method.name() == sip.UPDATE {
+		c.offered[r.side] = nil
+	}
 	switch {
 	case r.method.name() == sip.BYE && (status == 401 || status == 407):
 		d.state = d.state.on(byeChallenged)
@@ -144,6 +149,7 @@ func (r Request) refused(c *Call, status int) (ended bool) {
 	case status == 481 && (r.method.name() == sip.INVITE || r.method.name() == sip.UPDATE): // RFC 3261 §12.2.1.2
 		d.state = d.state.on(noDialog)
 		if c.alive() {
+			c.stay()
 			return false
 		}
 		c.status = status
@@ -171,12 +177,30 @@ func (c *Call) alive() bool {
 	return false
 }
 
-// hungUp ends the call with its last dialog.
+// hungUp ends the call with its last dialog. Before, the callee is in one that goes on.
 func (c *Call) hungUp() (ended bool) {
 	if c.alive() {
+		c.stay()
 		return false
 	}
 	return c.finish(byeAnswered, HungUp, c.by)
+}
+
+// stay makes another phone that answered the callee, once the dialog of the first has ended.
+func (c *Call) stay() {
+	if c.answered == 0 || c.dialogs[c.main].state != Ended {
+		return
+	}
+	for i := range c.dialogs {
+		d := &c.dialogs[i]
+		if d.state != Confirmed && d.state != Ending {
+			continue
+		}
+		if c.main = int8(i); d.leg >= 0 {
+			c.parties[Callee] = c.legs[d.leg].party
+		}
+		return
+	}
 }
 
 // finish ends a call, whose shard is locked, and reports whether it is the first to do so.
@@ -191,8 +215,11 @@ func (c *Call) finish(e event, cause Cause, by By) bool {
 		}
 	}
 	c.cause, c.by, c.over = cause, by, c.heard
-	if e == given || e == failure {
+	switch e {
+	case given, failure:
 		c.over = c.now() // no message of a phone ends it
+	case byeAnswered:
+		c.over = max(c.hung, c.answered) // the BYE's answer may come late or never (RFC 3261 §15.1.1)
 	}
 	c.shard.remove(c)
 	c.table.live.Add(-1)

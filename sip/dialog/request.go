@@ -52,19 +52,24 @@ func (t *Calls) Within(m *sip.Message, f sip.Flow) Request {
 	d := &c.dialogs[at]
 	method := methodOf(m.Method())
 	c.note(side, method, 0)
-	c.parties[side].Flow = f
+	c.moved(side, at, f)
 	d.seq[side] = max(d.seq[side], m.CSeq().Seq)
 	switch method.name() {
-	case sip.ACK:
-		c.answer(side, m) // to an offer in the 2xx (RFC 3264 §4)
+	case sip.ACK, sip.PRACK:
+		c.answer(side, m) // to an offer in the response (RFC 3264 §4, RFC 3262 §5)
 	case sip.INVITE, sip.UPDATE:
-		c.offer(side, m)
+		if c.offered[side] = c.sdpOf(m); c.offered[side] == nil {
+			c.offered[side] = []byte{}
+		}
 	case sip.REFER:
 		to, _ := m.Get(sip.HReferTo)
 		c.refer = bounded(to)
 	case sip.BYE:
+		if d.state == Ending {
+			break // the two sides hang up at once, and this one was the second
+		}
 		d.state = d.state.on(bye)
-		c.by = By(side) + ByCaller
+		c.by, c.hung = By(side)+ByCaller, c.heard
 		reason, _ := m.Get(sip.HReason) // RFC 3326
 		c.reason = bounded(reason)
 	}
@@ -100,14 +105,21 @@ func (r Request) Sent(uri string, to Party) (leg int) {
 	c.shard.mu.Lock()
 	defer c.shard.mu.Unlock()
 	if r.dialog >= 0 {
-		other := &c.parties[r.side.other()]
-		other.Flow = to.Flow
+		c.moved(r.side.other(), int(r.dialog), to.Flow)
 		return -1
 	}
 	if len(c.legs) == maxLegs {
 		return -1
 	}
 	return c.newLeg(uri, to)
+}
+
+// moved notes the flow of a side in a dialog. Where two phones have answered, that of the one
+// whose dialog is soon ended is not the callee's.
+func (c *Call) moved(side Side, dialog int, f sip.Flow) {
+	if side == Caller || c.answered == 0 || dialog == int(c.main) {
+		c.parties[side].Flow = f
+	}
 }
 
 // Moved notes that a leg goes on over another flow, as its first one failed.
@@ -159,7 +171,7 @@ func (r Request) Response(leg int, m *sip.Message) {
 func (c *Call) dialogFrom(leg int, m *sip.Message, now time.Duration) {
 	at := c.dialogWith(m.ToTag())
 	if at < 0 {
-		if len(c.dialogs) == maxDialogs {
+		if len(c.dialogs) >= maxDialogs && (m.Status() < 200 || c.answered != 0) {
 			return
 		}
 		at = len(c.dialogs)
@@ -180,7 +192,8 @@ func (c *Call) dialogFrom(leg int, m *sip.Message, now time.Duration) {
 	if c.answered != 0 {
 		return // another phone's, or sent again
 	}
-	c.answered = now
+	c.answered, c.main = now, int8(at)
+	c.reason = "" // of a CANCEL that came too late
 	c.answer(Callee, m)
 	c.timer(m, now)
 	ua, ok := m.Get(sip.HUserAgent)
@@ -205,8 +218,10 @@ func (r Request) within(c *Call, m *sip.Message) (ended bool) {
 		d.state = d.state.on(byeAnswered)
 		return c.hungUp()
 	case r.method.name() == sip.INVITE, r.method.name() == sip.UPDATE:
-		c.answer(r.side.other(), m)
+		c.agreed(r.side, m)
 		c.timer(m, now)
+	case r.method.name() == sip.PRACK:
+		c.answer(r.side.other(), m)
 	}
 	return false
 }
@@ -261,36 +276,5 @@ func (c *Call) legAnswered(leg, status int, ours bool, now time.Duration) {
 		if d := &c.dialogs[i]; int(d.leg) == leg {
 			d.state = d.state.on(failure)
 		}
-	}
-}
-
-// offer keeps the SDP of a request that may hold an offer.
-func (c *Call) offer(by Side, m *sip.Message) {
-	if len(m.Body()) == 0 {
-		c.offerer = by.other() // it is to come in the 2xx
-		return
-	}
-	c.offerer = by
-	c.body(by, m)
-}
-
-// answer keeps the SDP of what answers an offer, or holds a late one.
-func (c *Call) answer(by Side, m *sip.Message) {
-	if len(m.Body()) > 0 {
-		c.body(by, m)
-	}
-}
-
-// body keeps the message's own bytes, until they are described in a moment.
-func (c *Call) body(by Side, m *sip.Message) {
-	const sdp = "application/sdp"
-	kind, _ := m.Get(sip.HContentType)
-	if c.table.Describe == nil || len(kind) < len(sdp) || !strings.EqualFold(kind[:len(sdp)], sdp) {
-		return
-	}
-	c.sdp[by] = m.Body()
-	if !c.fresh {
-		c.fresh = true
-		c.shard.fresh = append(c.shard.fresh, c)
 	}
 }
