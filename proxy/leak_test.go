@@ -50,7 +50,7 @@ func TestNothingLeaks(t *testing.T) {
 					t.Errorf("transactions are left: %+v", s)
 				}
 				t.Logf("%d calls, %+v", c.calls, w.proxy.Stats())
-				if c.calls < 500 || w.proxy.Stats().Finals[2] == 0 {
+				if c.calls < 300 || w.proxy.Stats().Finals[2] == 0 {
 					t.Errorf("only %d calls, %v", c.calls, w.proxy.Stats().Finals)
 				}
 			})
