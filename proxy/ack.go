@@ -64,7 +64,7 @@ func (p *Proxy) mayRelayAck(r *request) bool {
 
 func (p *Proxy) forwardAck(r *request, to sip.Flow) {
 	s := overTCP(sip.Server{Addr: to.Remote})
-	if p.tooLarge(r.msg, to) && directly(r.msg.RequestURI(), to) && p.Locator.Usable(s) {
+	if p.tooLarge(r.msg, to) && directly(nextURI(r.msg, r.msg.RequestURI()), to) && p.Locator.Usable(s) {
 		go p.sendLargeAck(r, to, s) // it has an answer to a late offer in it (RFC 3261 §13.2.1)
 		return
 	}

@@ -103,7 +103,7 @@ func (b *branch) send(flow sip.Flow, a *attempt) {
 	switch {
 	case m == nil:
 		return
-	case a == nil && c.proxy.tooLarge(m, flow) && b.sendLarge(flow):
+	case a == nil && c.proxy.tooLarge(m, flow) && b.sendLarge(m, flow):
 		m.Release()
 		return
 	case flow.Transport == sip.UDP && m.Size() > mostUDP:

@@ -40,6 +40,21 @@ func (p *Proxy) tooLarge(m *sip.Message, to sip.Flow) bool {
 	return to.Transport == sip.UDP && !p.LargeOverUDP && m.Size() > largestDatagram
 }
 
+// nextURI is the URI that says where a request goes (RFC 3261 §16.6 step 7), of which target
+// is the Request-URI that it has or, for a strict router, had.
+func nextURI(m *sip.Message, target string) string {
+	if uri := m.RequestURI(); uri != target {
+		return uri // the strict router's
+	}
+	for route, err := range m.Addresses(sip.HRoute) {
+		if err == nil {
+			return route.URI
+		}
+		break
+	}
+	return target
+}
+
 // directly reports whether a flow leads to the very address that the URI has.
 func directly(uri string, f sip.Flow) bool {
 	u, err := sip.ParseURI(uri)
@@ -69,12 +84,12 @@ func (p *Proxy) dialLarge(s sip.Server) (sip.Flow, error) {
 	return f, err
 }
 
-// sendLarge forwards a request that is too large for the target's UDP flow: over TCP, and
+// sendLarge forwards a request, m as it would go out there, that is too large for the target's UDP flow: over TCP, and
 // should that fail before anything was answered, over the flow. It is false where TCP is
 // out of the question.
-func (b *branch) sendLarge(flow sip.Flow) bool {
+func (b *branch) sendLarge(m *sip.Message, flow sip.Flow) bool {
 	s := sip.Server{Transport: sip.UDP, Addr: flow.Remote}
-	if !directly(b.target.uri, flow) || !b.context.proxy.Locator.Usable(overTCP(s)) {
+	if !directly(nextURI(m, b.target.uri), flow) || !b.context.proxy.Locator.Usable(overTCP(s)) {
 		return false
 	}
 	f := &failover{branch: b, seeking: true, spare: &candidate{server: s, flow: flow, tcp: tcpFirst}}

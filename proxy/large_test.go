@@ -202,3 +202,29 @@ func TestDirectly(t *testing.T) {
 		}
 	}
 }
+
+// What goes to the next proxy by a Route is large for that one's UDP, wherever its target is.
+func TestLargeRequestByRoute(t *testing.T) {
+	for _, lr := range []string{";lr", ""} {
+		run(t, func(w *world) {
+			w.receive(aliceWS, newRequest("INVITE", "sip:x@192.0.2.7", alice, viaWS))
+			w.next(aliceWS, "SIP/2.0 100")
+			invite := w.next(daveUDP, "INVITE")
+			invite.Prepend(sip.HRecordRoute, "<sip:192.0.2.7"+lr+">") // of the proxy there
+			w.respond(daveUDP, invite, 200, "Contact: <sip:x@10.0.0.99>")
+			ok := w.next(aliceWS, "SIP/2.0 200")
+			routes := slices.Collect(ok.Values(sip.HRecordRoute))
+			slices.Reverse(routes)
+			to := serverFlow(sip.TCP, "192.0.2.7")
+			for _, method := range []string{"ACK", "MESSAGE"} {
+				text := strings.NewReplacer("\nFrom:", "\nRoute: "+strings.Join(routes, ", ")+"\nFrom:",
+					"\nTo: <sip:x@10.0.0.99>", "\nTo: <sip:x@10.0.0.99>;tag="+ok.ToTag()).Replace(padded(method, "sip:x@10.0.0.99", 3000))
+				w.receiveBody(aliceWS, text)
+				if m := w.next(to, method); method != "ACK" {
+					w.respond(to, m, 200)
+					w.next(aliceWS, "SIP/2.0 200")
+				}
+			}
+		})
+	}
+}
