@@ -241,3 +241,32 @@ func TestForeignGRUU(t *testing.T) {
 		}
 	})
 }
+
+// RFC 5627 §6.1: a redirection to a GRUU leads to that instance, and not to all of its user's.
+func TestRedirectionToGRUU(t *testing.T) {
+	for _, test := range []struct{ name, contact, status string }{
+		{"public", "sip:carol@example.test;gr=i", "486"},
+		{"temporary", "sip:temp-i@example.test;gr", "486"},
+		{"one that has ended", "sip:temp-old@example.test;gr", "480"},
+		{"never one", "sip:carol@example.test;gr", "302"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			run(t, func(w *world) {
+				w.bind("dave", "sip:dave@192.0.2.7:5060", daveUDP)
+				for _, user := range []string{"bob", "carol"} {
+					w.bindInstance(user, "sip:one@b.invalid", bobTab, "i", 0, 0)
+					w.bindInstance(user, "sip:two@b.invalid", bobWS, "other", 0, 0)
+				}
+				w.receive(aliceWS, newRequest("INVITE", "sip:dave@example.test", alice, viaWS))
+				w.next(aliceWS, "SIP/2.0 100")
+				w.respond(daveUDP, w.next(daveUDP, "INVITE"), 302, "Contact: <"+test.contact+">")
+				w.next(daveUDP, "ACK")
+				if test.status == "486" {
+					w.respond(bobTab, w.next(bobTab, "INVITE sip:one@b.invalid"), 486)
+					w.next(bobTab, "ACK")
+				}
+				w.next(aliceWS, "SIP/2.0 "+test.status)
+			})
+		})
+	}
+}

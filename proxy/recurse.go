@@ -85,17 +85,25 @@ func (r *redirection) follow(value string) bool {
 	p := c.proxy
 	switch {
 	case p.ours(&u) && u.User != "":
+		aor, instance := p.aor(&u), everyone
+		if p.isGRUU(&u) {
+			var ok bool
+			if aor, instance, ok = p.Locations.GRUU(&u); !ok {
+				return false
+			}
+		}
 		r.mu.Lock()
 		r.open++
 		r.mu.Unlock()
-		p.bindingsOf(p.aor(&u), func(bindings []store.Binding) {
+		p.bindingsOf(aor, func(bindings []store.Binding) {
+			bindings, _ = instance(bindings)
 			targets := p.targetsOf(bindings)
 			for i := range targets {
 				targets[i].rank = rank
 			}
 			r.resolved(targets)
 		})
-	case p.Recurse == RecurseAny && !p.ours(&u) && !unreachable(u.Host) && p.mayCallOut(c.request):
+	case p.Recurse == RecurseAny && !p.ours(&u) && !byFlowAlone(&u) && p.mayCallOut(c.request):
 		r.mu.Lock()
 		r.found = append(r.found, target{uri: requestURI(a.URI, &u), hop: hop{uri: &u}, rank: rank})
 		r.mu.Unlock()
@@ -104,6 +112,9 @@ func (r *redirection) follow(value string) bool {
 	}
 	return true
 }
+
+// everyone is the choice of an AOR among its bindings, as that of a GRUU is its instance.
+func everyone(bindings []store.Binding) (kept []store.Binding, valid bool) { return bindings, true }
 
 // resolved takes the targets of one look-up, and goes on after the last.
 func (r *redirection) resolved(targets []target) {

@@ -172,7 +172,7 @@ func (p *Proxy) dialogHop(r *request, f sip.Flow, named []byte) bool {
 		return true
 	}
 	// A peer with an address of its own may be called again, a browser may not.
-	if onward || !unreachable(r.uri.Host) {
+	if onward || !byFlowAlone(&r.uri) {
 		return false
 	}
 	*h = hop{gone: true, registered: true, owner: o}
@@ -192,6 +192,14 @@ func contactOrSource(contact *sip.URI, source netip.AddrPort) netip.AddrPort {
 		port = sip.UDP.DefaultPort()
 	}
 	return netip.AddrPortFrom(source.Addr(), port)
+}
+
+// byFlowAlone reports whether nobody but the flow's owner gets to a contact: no connection can
+// be opened to a WebSocket client (RFC 7118 §5), be its contact's host an address.
+func byFlowAlone(u *sip.URI) bool {
+	name, _ := u.Params.Get("transport")
+	t, ok := sip.ParseTransport(name)
+	return unreachable(u.Host) || ok && t.WebSocket()
 }
 
 // unreachable reports whether no connection can be opened to the host: RFC 7118 §5
