@@ -245,10 +245,10 @@ func (b *branch) unreachable() {
 // lose has the branch end for want of a flow.
 func (b *branch) lose(status int) {
 	c := b.context
-	c.parkBranch(b)
 	c.mu.Lock()
 	b.lost = true
 	c.mu.Unlock()
+	c.parkBranch(b)
 	b.fail(status)
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,6 +52,7 @@ type responseContext struct {
 	first    branch         // room for the usual one
 	room     [1]*branch
 	noAnswer *time.Timer // ends the present group's time alone; INVITE only
+	started  time.Time   // when that began
 
 	winner    *branch // whose 2xx was forwarded first
 	winnerTag uint64  // and the hash of its To tag
@@ -108,11 +110,14 @@ func (c *responseContext) add(targets ...target) (added int) {
 	}
 	targets = c.suit(targets)
 	for i := range targets {
-		if len(c.branches)+len(c.request.set.waiting) >= maxBranches {
+		if len(c.branches)+len(c.request.set.waiting) >= maxBranches || c.hadOne() {
 			break
 		}
 		if c.known(&targets[i]) {
 			continue
+		}
+		if c.disposition.parallel {
+			targets[i].rank = topRank
 		}
 		c.request.set.insert(targets[i])
 		added++
@@ -121,6 +126,13 @@ func (c *responseContext) add(targets ...target) (added int) {
 	c.mu.Unlock()
 	startAll(due)
 	return added
+}
+
+// hadOne reports whether the caller wants a single target to be tried (RFC 3841 §9.1), and one
+// was there. Who has lost his flow counts as not there: it is him who comes back. The caller
+// holds mu.
+func (c *responseContext) hadOne() bool {
+	return c.request.set.one && slices.ContainsFunc(c.branches, func(b *branch) bool { return !b.lost })
 }
 
 // hold keeps the context open, though no branch may be left, for whoever is going to add
@@ -278,10 +290,11 @@ func (c *responseContext) failed(b *branch, m *sip.Message) {
 }
 
 // replace puts another flow to the same instance in the place of one that failed; any other
-// response is the instance's own, and final (RFC 5626 §7). The caller holds context.mu.
+// response is the instance's own, and final (RFC 5626 §7). One that was cancelled has had its
+// turn. The caller holds context.mu.
 func (b *branch) replace(status int) bool {
 	c := b.context
-	if status != 408 && status != 430 && !b.lost || len(b.target.next) == 0 || c.closed {
+	if status != 408 && status != 430 && !b.lost || len(b.target.next) == 0 || b.cancelled || c.closed {
 		return false
 	}
 	other := b.target.next[0]
@@ -329,9 +342,9 @@ func cancelAll(pending []*transaction.Client, reason string) {
 // tried while its responses are still on their way.
 func (c *responseContext) passOver() {
 	c.mu.Lock()
-	if c.closed || len(c.request.set.waiting) == 0 {
+	if c.closed || len(c.request.set.waiting) == 0 || time.Since(c.started) < c.proxy.NoAnswer {
 		c.mu.Unlock()
-		return
+		return // or it is another group's turn, which has its own time
 	}
 	var pending []*transaction.Client
 	for _, b := range c.branches {

@@ -242,6 +242,29 @@ func TestForeignGRUU(t *testing.T) {
 	})
 }
 
+// An instance that was passed over has had its turn, on whichever of its flows.
+func TestFlowOfPassedOverInstanceBreaks(t *testing.T) {
+	run(t, func(w *world) {
+		w.proxy.NoAnswer = 20 * time.Second
+		w.bindInstance("bob", "sip:one@b.invalid", bobWS, "<i>", 1, 30)
+		w.bindInstance("bob", "sip:two@b.invalid", bobTab, "<i>", 2, 10)
+		w.bind("bob", "sip:desk@192.0.2.7:5060", daveUDP)
+		w.bindings["bob@example.test"][2].Q = 500
+		w.receive(aliceWS, newRequest("INVITE", "sip:bob@example.test", alice, viaWS))
+		w.next(aliceWS, "SIP/2.0 100")
+		w.respond(bobTab, w.next(bobTab, "INVITE"), 180)
+		w.next(aliceWS, "SIP/2.0 180")
+		w.wait(20 * time.Second)
+		w.next(bobTab, "CANCEL")
+		desk := w.next(daveUDP, "INVITE")
+		w.closeFlow(bobTab)
+		w.expectNothing()
+		w.respond(daveUDP, desk, 486)
+		w.next(daveUDP, "ACK")
+		w.next(aliceWS, "SIP/2.0 486")
+	})
+}
+
 // RFC 5627 §6.1: a redirection to a GRUU leads to that instance, and not to all of its user's.
 func TestRedirectionToGRUU(t *testing.T) {
 	for _, test := range []struct{ name, contact, status string }{

@@ -374,3 +374,29 @@ func TestParkedForInstance(t *testing.T) {
 		})
 	}
 }
+
+// RFC 3841 §9.1: who wants no fork is not given a second target by a page that is back, unless
+// the first was that page.
+func TestNoForkOfParked(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		parked(t, func(w *world) {
+			w.bind("bob", "sip:one@b.invalid", bobWS)
+			w.lost["bob@example.test"] = !lost
+			w.receive(aliceWS, newRequest("INVITE", "sip:bob@example.test", alice, viaWS, "Request-Disposition: no-fork"))
+			w.next(aliceWS, "SIP/2.0 100")
+			at, m := bobWS, w.next(bobWS, "INVITE")
+			if lost {
+				w.breaks(bobWS)
+			}
+			w.comeBack("bob", newContact, bobNew)
+			if lost {
+				at, m = bobNew, w.next(bobNew, "INVITE")
+			}
+			w.expectNothing()
+			w.respond(at, m, 404)
+			w.next(at, "ACK")
+			w.wait(2 * time.Second)
+			w.next(aliceWS, "SIP/2.0 404")
+		})
+	}
+}

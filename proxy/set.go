@@ -119,11 +119,13 @@ func (c *responseContext) due() (due []*branch) {
 	for c.request.set.turn() && c.breadth.free() > len(c.branches)-from {
 		c.branches = append(c.branchRoom(), c.newBranch(c.request.set.take()))
 	}
-	if due = c.branches[from:]; len(due) == 0 {
+	due = c.branches[from:]
+	followed := c.watchAnswer(len(due) > 0)
+	if len(due) == 0 {
 		return nil
 	}
 	c.open += int32(len(due))
-	c.breadth.divide(due, c.watchAnswer() || c.holds > 0)
+	c.breadth.divide(due, followed || c.holds > 0)
 	return due
 }
 
@@ -151,15 +153,24 @@ func startAll(due []*branch) {
 }
 
 // watchAnswer gives the present group its time to answer, where another one follows, and
-// reports whether it did. The caller holds mu.
-func (c *responseContext) watchAnswer() bool {
-	if c.proxy.NoAnswer <= 0 || c.method != sip.INVITE || len(c.request.set.waiting) == 0 {
+// reports whether one does. The time counts from when the last of the group was started,
+// also where it is known later that another group follows. The caller holds mu.
+func (c *responseContext) watchAnswer(started bool) bool {
+	if c.proxy.NoAnswer <= 0 || c.method != sip.INVITE {
 		return false
 	}
+	if started {
+		c.started = time.Now()
+	}
+	set := &c.request.set
+	if len(set.waiting) == 0 || set.active == 0 {
+		return false
+	}
+	left := c.proxy.NoAnswer - time.Since(c.started)
 	if c.noAnswer == nil {
-		c.noAnswer = time.AfterFunc(c.proxy.NoAnswer, c.passOver)
+		c.noAnswer = time.AfterFunc(left, c.passOver)
 	} else {
-		c.noAnswer.Reset(c.proxy.NoAnswer)
+		c.noAnswer.Reset(left)
 	}
 	return true
 }
