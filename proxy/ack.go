@@ -18,7 +18,7 @@ func (p *Proxy) Ack(f sip.Flow, ack *sip.Message) {
 		return
 	}
 	if r.inDialog || p.Auth.Trusted(f) {
-		p.Calls.Within(ack, f)
+		p.Calls.Within(ack, r.sender())
 	}
 	p.disarm(r)
 	p.ackToInstance(r)

@@ -19,9 +19,9 @@ func (p *Proxy) record(c *responseContext) {
 	var call dialog.Request
 	switch {
 	case r.msg.ToTag() != "":
-		call = p.Calls.Within(r.msg, r.flow)
+		call = p.Calls.Within(r.msg, r.sender())
 	case c.method == sip.INVITE:
-		caller := dialog.Party{Identity: identity(r.msg.From().URI), Flow: r.flow, AOR: r.owner.aor, Client: r.owner.instance}
+		caller := dialog.Party{Identity: cmp.Or(r.aor, identity(r.msg.From().URI)), Flow: r.flow, AOR: r.owner.aor, Client: r.owner.instance}
 		call = p.Calls.Begin(r.msg, caller, identity(r.msg.RequestURI()))
 	}
 	if call.Known() {
@@ -29,6 +29,15 @@ func (p *Proxy) record(c *responseContext) {
 		c.call = call
 		c.mu.Unlock()
 	}
+}
+
+// sender is the flow that leads to the side of a call that the request is from: none where
+// another proxy has sent it back to us, who then seems to be both sides.
+func (r *request) sender() sip.Flow {
+	if r.spiral {
+		return sip.Flow{}
+	}
+	return r.flow
 }
 
 // recorded is the request among the calls that pass, if it belongs to one.

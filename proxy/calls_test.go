@@ -2,8 +2,12 @@ package proxy
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
+	"testing"
 
+	"github.com/sipway/sipway/sip"
 	"github.com/sipway/sipway/sip/dialog"
 )
 
@@ -57,4 +61,64 @@ func (s *script) checkLive(want []string) {
 	if g, w := strings.Join(got, " "), strings.Join(want, " "); g != w {
 		s.fail("live are %q", g)
 	}
+}
+
+// A caller whose From names nobody is recorded as who he was authenticated as.
+func TestAnonymousIsRecorded(t *testing.T) {
+	run(t, func(w *world) {
+		w.receive(aliceWS, newRequest("INVITE", "sip:nobody@example.test", "anonymous@anonymous.invalid", "WS a.invalid",
+			"P-Preferred-Identity: <sip:alice@example.test>"))
+		w.next(aliceWS, "SIP/2.0 404")
+		if len(w.ended) != 1 || w.ended[0].Caller.Identity != "alice@example.test" {
+			t.Errorf("%+v", w.ended)
+		}
+	})
+}
+
+// A call that goes through another proxy and back to us (RFC 3261 §16.3) is one between the
+// caller and that proxy, also when its requests pass for the second time.
+func TestSpiralIsRecorded(t *testing.T) {
+	run(t, func(w *world) {
+		pbx := sip.Flow{Transport: sip.UDP, Local: addr(5060), Remote: netip.MustParseAddrPort("192.0.2.130:5060")}
+		w.bind("bob", "sip:bob@b.invalid;transport=ws", bobWS)
+		turn := func(m *sip.Message) { // through the other proxy
+			m = m.Clone()
+			m.PopValues(sip.HRoute, 1)
+			m.PushVia(sip.Via{Transport: "UDP", Host: "192.0.2.130", Port: 5060, Branch: "z9hG4bK-pbx-" + string(m.Method()), RPort: -1})
+			if m.Method() == sip.INVITE {
+				m.SetRequestURI("sip:bob@example.test")
+				m.Prepend(sip.HRecordRoute, "<sip:192.0.2.130;lr>")
+			}
+			w.receive(pbx, strings.ReplaceAll(strings.TrimSpace(m.String()), "\r\n", "\n"))
+		}
+		back := func(m *sip.Message) {
+			m.PopVia()
+			w.receive(pbx, strings.ReplaceAll(strings.TrimSpace(m.String()), "\r\n", "\n"))
+		}
+		w.receive(aliceWS, newRequest("INVITE", "sip:100@192.0.2.130", alice, viaWS, "Contact: <sip:alice@a.invalid;transport=ws>"))
+		w.next(aliceWS, "SIP/2.0 100")
+		turn(w.next(pbx, "INVITE"))
+		w.next(pbx, "SIP/2.0 100")
+		invite := w.next(bobWS, "INVITE")
+		w.respond(bobWS, invite, 200, "Contact: <sip:bob@b.invalid;transport=ws>")
+		back(w.next(pbx, "SIP/2.0 200"))
+		ok := w.next(aliceWS, "SIP/2.0 200")
+		routes := slices.Collect(ok.Values(sip.HRecordRoute))
+		slices.Reverse(routes)
+		for _, method := range []string{"ACK", "INFO"} {
+			text := newRequest(method, "sip:bob@b.invalid;transport=ws", alice, viaWS, "Route: "+strings.Join(routes, ", "))
+			to, _ := ok.Get(sip.HTo)
+			w.receive(aliceWS, strings.Replace(text, "To: <sip:bob@b.invalid;transport=ws>", "To: "+to, 1))
+			turn(w.next(pbx, method))
+			request := w.next(bobWS, method)
+			if method != "ACK" {
+				w.respond(bobWS, request, 200)
+				back(w.next(pbx, "SIP/2.0 200"))
+				w.next(aliceWS, "SIP/2.0 200")
+			}
+			if r := w.proxy.Calls.Find("call"); len(r) != 1 || r[0].Caller.Flow != aliceWS || r[0].Callee.Flow != pbx {
+				t.Errorf("after %s: %+v", method, r)
+			}
+		}
+	})
 }

@@ -264,6 +264,7 @@ type request struct {
 	inDialog bool // it has a To tag and took a route that we gave out
 	next     *hop // where that route says it goes
 	popped   int  // own Routes taken off
+	spiral   bool // it has passed here before (RFC 3261 §16.3)
 
 	aor     string // of the sender, where it was authenticated
 	display string // his name, for those who are told that (RFC 3325)

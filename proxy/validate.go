@@ -46,6 +46,7 @@ func (p *Proxy) looped(r *request) bool {
 		if err != nil || !p.ownVia(&v) {
 			continue
 		}
+		r.spiral = true
 		if suffix == "" {
 			suffix = loopSuffix(r.loop)
 		}

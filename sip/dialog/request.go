@@ -13,6 +13,7 @@ import (
 type Request struct {
 	ref    *reference
 	dialog int8 // -1 for the INVITE that began the call
+	again  bool // it has passed before
 	side   Side
 	method method
 }
@@ -33,7 +34,8 @@ func (r Request) call() *Call {
 func (r Request) Known() bool { return r.call() != nil }
 
 // Within finds the call that a request with a To tag belongs to, and notes the request. It
-// came by the flow.
+// came by the flow, a zero one where it has passed before (a spiral, RFC 3261 §16.3) and is on
+// its way between others than the call's two sides.
 func (t *Calls) Within(m *sip.Message, f sip.Flow) Request {
 	if t == nil {
 		return Request{}
@@ -52,7 +54,10 @@ func (t *Calls) Within(m *sip.Message, f sip.Flow) Request {
 	d := &c.dialogs[at]
 	method := methodOf(m.Method())
 	c.note(side, method, 0)
-	c.moved(side, at, f)
+	again := f.Transport == 0
+	if !again {
+		c.moved(side, at, f)
+	}
 	d.seq[side] = max(d.seq[side], m.CSeq().Seq)
 	switch method.name() {
 	case sip.ACK, sip.PRACK:
@@ -73,7 +78,7 @@ func (t *Calls) Within(m *sip.Message, f sip.Flow) Request {
 		reason, _ := m.Get(sip.HReason) // RFC 3326
 		c.reason = bounded(reason)
 	}
-	return Request{ref: c.ref, dialog: int8(at), side: side, method: method}
+	return Request{ref: c.ref, dialog: int8(at), again: again, side: side, method: method}
 }
 
 // dialogOf returns the call that a message within a dialog belongs to, which side sent it,
@@ -105,7 +110,9 @@ func (r Request) Sent(uri string, to Party) (leg int) {
 	c.shard.mu.Lock()
 	defer c.shard.mu.Unlock()
 	if r.dialog >= 0 {
-		c.moved(r.side.other(), int(r.dialog), to.Flow)
+		if !r.again {
+			c.moved(r.side.other(), int(r.dialog), to.Flow)
+		}
 		return -1
 	}
 	if len(c.legs) == maxLegs {
