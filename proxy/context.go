@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -361,10 +362,10 @@ func (c *responseContext) passOver() {
 	cancelAll(pending, reasonNoAnswer)
 }
 
-// Cancel is RFC 3261 §16.10: the caller's CANCEL, with its Reason, goes to every pending
-// branch. The layer has answered it.
+// Cancel is RFC 3261 §16.10: the caller's CANCEL goes to every pending branch, with all its
+// Reasons, of which there is one for each protocol (RFC 3326 §2). The layer has answered it.
 func (c *responseContext) Cancel(_ *transaction.Server, cancel *sip.Message) {
-	reason, _ := cancel.Get(sip.HReason)
+	reason := strings.Join(slices.Collect(cancel.Lines(sip.HReason)), ", ")
 	c.recorded().Cancel(reason)
 	c.abandon(reason)
 }
