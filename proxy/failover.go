@@ -228,11 +228,21 @@ func (a *attempt) Response(tx *transaction.Client, m *sip.Message) {
 		}
 	case m.Status() == 503:
 		if pause := retryAfter(m); pause > 0 {
-			c.proxy.Locator.Declined(a.server, pause)
+			a.declined(pause)
 		}
 		a.failed(&outcome{tx: tx, m: m})
 	default:
 		f.branch.Response(tx, m)
+	}
+}
+
+// declined notes that the server wants to be left alone, by whichever transport.
+func (a *attempt) declined(pause time.Duration) {
+	s, l := a.server, a.of.branch.context.proxy.Locator
+	l.Declined(s, pause)
+	if a.tcp == tcpInstead {
+		s.Transport = sip.UDP
+		l.Declined(s, pause)
 	}
 }
 

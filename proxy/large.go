@@ -101,9 +101,10 @@ func (b *branch) sendLarge(m *sip.Message, flow sip.Flow) bool {
 type large uint8
 
 const (
-	tcpBySize large = iota // if the request is too large, and the server not known to have no TCP
-	tcpFirst               // both are known
-	tcpNot                 // it was tried
+	tcpBySize  large = iota // if the request is too large, and the server not known to have no TCP
+	tcpFirst                // both are known
+	tcpNot                  // it was tried
+	tcpInstead              // this is it
 )
 
 // enlarge returns the candidate as it suits the request's size: over TCP, with the
@@ -121,11 +122,11 @@ func (f *failover) enlarge(to candidate) candidate {
 			return to
 		}
 	}
-	if to.tcp == tcpNot {
+	if to.tcp >= tcpNot {
 		return to
 	}
 	to.tcp = tcpNot
-	tcp := candidate{server: overTCP(to.server), tcp: tcpNot, pause: withoutTCP}
+	tcp := candidate{server: overTCP(to.server), tcp: tcpInstead, pause: withoutTCP}
 	var err error
 	if tcp.flow, err = p.dialLarge(tcp.server); err != nil {
 		p.Logger.Debug("no TCP for a large request", "call-id", f.branch.context.callID, "server", tcp.server, "error", err)

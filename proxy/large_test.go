@@ -228,3 +228,16 @@ func TestLargeRequestByRoute(t *testing.T) {
 		})
 	}
 }
+
+// A server that asks over TCP to be left alone gets no request over UDP either: it was TCP for
+// the size of one request alone.
+func TestLargeRequestDeclined(t *testing.T) {
+	run(t, func(w *world) {
+		tcp := pool(sip.TCP)
+		w.receiveBody(aliceWS, padded("MESSAGE", "sip:x@192.0.2.20", 3000))
+		w.respond(tcp[0], w.next(tcp[0], "MESSAGE"), 503, "Retry-After: 60")
+		w.next(aliceWS, "SIP/2.0 500")
+		w.expectTold("tcp 192.0.2.20:5060 declined 1m0s")
+		w.expectTold("udp 192.0.2.20:5060 declined 1m0s")
+	})
+}
