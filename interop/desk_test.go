@@ -2,7 +2,6 @@ package interop
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"slices"
@@ -22,6 +21,7 @@ import (
 type deskPhone struct {
 	name   string
 	box    *mailbox
+	over   string // transport
 	route  string
 	domain sip.Uri
 	ua     *sipgo.UserAgent
@@ -57,12 +57,24 @@ type deskCall struct {
 // "tcp", "udp" or "tls".
 func newDeskPhone(t *testing.T, s *server, transport, user string) *deskPhone {
 	t.Helper()
-	trust, err := trustedIdentity()
+	scheme := "sip"
+	if transport == "tls" {
+		scheme = "sips"
+	}
+	return deskPhoneOf(t, sip.Uri{Scheme: scheme, User: user, Host: domain}, transport, s.addr(transport))
+}
+
+// deskPhoneOf makes the phone of an AOR, whose scheme is that of all its URIs, that talks to the
+// server at an address.
+func deskPhoneOf(t *testing.T, aor sip.Uri, transport, registrar string) *deskPhone {
+	t.Helper()
+	scheme, user := aor.Scheme, aor.User
+	believes, err := believing()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ua, err := sipgo.NewUA(sipgo.WithUserAgent(user), sipgo.WithUserAgentHostname(domain),
-		sipgo.WithUserAgenTLSConfig(&tls.Config{RootCAs: trust}))
+	ua, err := sipgo.NewUA(sipgo.WithUserAgent(user), sipgo.WithUserAgentHostname(aor.Host),
+		sipgo.WithUserAgenTLSConfig(believes))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,17 +90,18 @@ func newDeskPhone(t *testing.T, s *server, transport, user string) *deskPhone {
 	}
 	host, port, _ := net.SplitHostPort(own)
 	number, _ := strconv.Atoi(port)
-	scheme, named := "sip", transport
-	if transport == "tls" {
-		scheme, named = "sips", "tcp" // RFC 5630 §5.1.1: never "transport=tls"
+	named := transport
+	if scheme == "sips" {
+		named = "tcp" // RFC 5630 §5.1.1: never "transport=tls"
 	}
 	contact := sip.Uri{Scheme: scheme, User: user, Host: host, Port: number, UriParams: sip.NewParams()}
 	contact.UriParams.Add("transport", named)
 	p := &deskPhone{
 		name:   user,
 		box:    newMailbox(user + " (sipgo, " + transport + ")"),
-		route:  "<" + scheme + ":" + s.addr(transport) + ";transport=" + named + ";lr>",
-		domain: sip.Uri{Scheme: scheme, Host: domain},
+		over:   transport,
+		route:  "<" + scheme + ":" + registrar + ";transport=" + named + ";lr>",
+		domain: sip.Uri{Scheme: scheme, Host: aor.Host},
 		ua:     ua,
 		client: client,
 		dialog: sipgo.DialogUA{Client: client, ContactHDR: sip.ContactHeader{Address: contact}},
@@ -140,11 +153,8 @@ func (p *deskPhone) credentials() sipgo.DigestAuth {
 func (p *deskPhone) request(method sip.RequestMethod, to sip.Uri) *sip.Request {
 	req := sip.NewRequest(method, to)
 	req.AppendHeader(sip.NewHeader("Route", p.route))
-	switch {
-	case strings.HasPrefix(p.route, "<sips:"):
-		req.SetTransport("TLS")
-	case strings.Contains(p.route, "transport=tcp"):
-		req.SetTransport("TCP")
+	if p.over != "udp" {
+		req.SetTransport(strings.ToUpper(p.over))
 	}
 	return req
 }
@@ -177,9 +187,13 @@ func (p *deskPhone) call(number int) *deskCall {
 	return p.calls[number-1]
 }
 
+// dial calls a user of the phone's domain, or of another one: user@domain.
 func (p *deskPhone) dial(t *testing.T, target string) int {
 	t.Helper()
 	to := p.domain
+	if user, host, ok := strings.Cut(target, "@"); ok {
+		to.Host, target = host, user
+	}
 	to.User = target
 	req := p.request(sip.INVITE, to)
 	req.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))

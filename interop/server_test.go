@@ -31,6 +31,7 @@ type settings struct {
 	md5     bool     // challenges for MD5 only, not for SHA-256 and MD5
 	users   []string // besides the named ones: name@domain
 	secure  bool     // browsers connect over wss, and there is tls
+	peers   bool     // with secure: who theIdentity vouches for is believed
 	listen  []string // further listeners
 	more    string   // lines of the configuration besides these
 	weak    string   // a user,domain,password line besides them
@@ -99,7 +100,11 @@ func (s *server) writeConfig(t *testing.T, with settings) {
 			t.Fatal(err)
 		}
 		s.writeFile(t, "server.pem", string(id.pem))
-		conf.WriteString("tls: {cert: server.pem, key: server.pem}\n")
+		authorities := ""
+		if with.peers {
+			authorities = ", roots: server.pem, client_ca: server.pem"
+		}
+		fmt.Fprintf(&conf, "tls: {cert: server.pem, key: server.pem%s}\n", authorities)
 	}
 	fmt.Fprintf(&conf, "listen: [\"%s\"]\n", strings.Join(listen, `", "`))
 	fmt.Fprintf(&conf, "store: %q\nadmin: %q\n", store, s.admin)

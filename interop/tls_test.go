@@ -1,11 +1,14 @@
 package interop
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
 	"math/big"
@@ -15,28 +18,40 @@ import (
 	"time"
 )
 
-// An identity is a certificate for the test's names and addresses that vouches for itself.
+// An identity is a certificate for names and this machine's address.
 type identity struct {
 	pem []byte // certificate and key
 	key string // the hash by which the browser knows it
 }
 
-// theIdentity is that of all servers, for the browser is told once.
-var theIdentity = sync.OnceValues(func() (id identity, err error) {
+// theIdentity is that of all servers, for the browser is told once. It vouches for others, too.
+var theIdentity = sync.OnceValues(func() (identity, error) { return newIdentity(nil, domain) })
+
+// newIdentity makes an identity for the names that another vouches for, or it itself.
+func newIdentity(by *identity, names ...string) (id identity, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return id, err
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{domain}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(1), DNSNames: names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		Subject:   pkix.Name{CommonName: names[0]},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true,
+		IsCA: by == nil, BasicConstraintsValid: true,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	issuer, key := template, crypto.Signer(private)
+	if by != nil {
+		pair, err := tls.X509KeyPair(by.pem, by.pem)
+		if err != nil {
+			return id, err
+		}
+		issuer, key = pair.Leaf, pair.PrivateKey.(crypto.Signer)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, issuer, &private.PublicKey, key)
 	if err != nil {
 		return id, err
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(private)
+	own, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
 		return id, err
 	}
@@ -46,19 +61,21 @@ var theIdentity = sync.OnceValues(func() (id identity, err error) {
 	}
 	hash := sha256.Sum256(public)
 	id.key = base64.StdEncoding.EncodeToString(hash[:])
-	id.pem = append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
+	id.pem = append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: own})...)
 	return id, nil
-})
+}
 
-// trustedIdentity are the authorities of who believes theIdentity.
-func trustedIdentity() (*x509.CertPool, error) {
+// believing is the side of a client who believes theIdentity, and shows its certificate where he
+// is asked for one.
+func believing() (*tls.Config, error) {
 	id, err := theIdentity()
 	if err != nil {
 		return nil, err
 	}
+	own, err := tls.X509KeyPair(id.pem, id.pem)
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(id.pem)
-	return pool, nil
+	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{own}}, err
 }
 
 // Pages over wss call a desk phone over tls and one over udp, and are called by them: the
