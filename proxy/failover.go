@@ -281,6 +281,7 @@ func (a *attempt) Error(tx *transaction.Client, err error) {
 	if !retry {
 		c.proxy.Locator.Failed(a.server, a.pause)
 	}
+	c.proxy.Logger.Info("server failed", "call-id", c.callID, "server", a.server, "again", retry, "error", err)
 	a.failed(&outcome{tx: tx, err: err})
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -121,9 +122,11 @@ func (w *world) refuse(addr netip.AddrPort) {
 }
 
 // A connection that breaks before anything was answered was perhaps one that its server had
-// just closed: it gets the request over a new one, once.
+// just closed: it gets the request over a new one, once. The log says what became of both.
 func TestFailoverClosedConnection(t *testing.T) {
 	run(t, func(w *world) {
+		var log strings.Builder
+		w.proxy.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		servers := pool(sip.TCP)
 		w.call("INVITE", "tcp", servers[0])
 		w.closeFlow(servers[0])
@@ -134,6 +137,11 @@ func TestFailoverClosedConnection(t *testing.T) {
 		w.closeFlow(again)
 		m := w.next(servers[1], "INVITE")
 		w.expectTold("tcp 192.0.2.20:5060 failed")
+		for _, again := range []string{"true", "false"} {
+			if line := `server="tcp 192.0.2.20:5060" again=` + again + " error="; !strings.Contains(log.String(), line) {
+				t.Errorf("no %s in %s", line, log.String())
+			}
+		}
 		w.respond(servers[1], m, 486)
 		w.next(servers[1], "ACK")
 		w.next(aliceWS, "SIP/2.0 486")

@@ -146,6 +146,9 @@ func (c *connection) finish(err error) {
 		c.framer.Release()
 	}
 	local := c.reason.Load() != nil // the end was our wish
+	if c.dialed {
+		c.tellAlert(err)
+	}
 	if broken := c.sock.broken(); broken != nil && !errors.Is(broken, net.ErrClosed) {
 		err = broken // what failed first, of which the reader saw only the echo
 	}

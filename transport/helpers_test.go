@@ -107,7 +107,9 @@ func none(t testing.TB, c <-chan event) {
 func newLayer(t testing.TB, cfg Config) (*Layer, *recorder) {
 	t.Helper()
 	r := newRecorder()
-	cfg.Logger = slog.New(slog.DiscardHandler)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	l := New(cfg, r)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

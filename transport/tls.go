@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -47,7 +48,13 @@ func (l *Layer) prepare(ln *streamListener, sock *socket, then func(*socket, str
 	started := l.start(func() {
 		st, err := l.begin(ln, sock)
 		if err != nil {
-			l.cfg.Logger.Debug("connection refused", "listener", ln.Addr().String(), "remote", sock.RemoteAddr().String(), "err", err)
+			attrs := []any{"listener", ln.Addr().String(), "remote", sock.RemoteAddr().String(), "err", err}
+			if doubted := new(tls.CertificateVerificationError); errors.As(err, &doubted) {
+				// A peer that is set up wrongly, or we are: both sides look for it here.
+				l.tell("certificate refused", append(attrs, "certificate", identities(doubted.UnverifiedCertificates[0]))...)
+			} else {
+				l.cfg.Logger.Debug("connection refused", attrs...)
+			}
 			refuse(err)
 			return
 		}

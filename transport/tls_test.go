@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -279,7 +280,8 @@ func TestTLSClientCertificate(t *testing.T) {
 	ca, other := newAuthority(t), newAuthority(t)
 	cfg := ca.serverConfig(t)
 	cfg.ClientAuth, cfg.ClientCAs = tls.VerifyClientCertIfGiven, ca.pool()
-	l, r := newLayer(t, Config{TLS: cfg})
+	log := make(noted, 8)
+	l, r := newLayer(t, Config{TLS: cfg, Logger: slog.New(log)})
 	at := listen(t, l, sip.TLS)
 	for n, test := range []struct {
 		certs []tls.Certificate
@@ -312,6 +314,56 @@ func TestTLSClientCertificate(t *testing.T) {
 	}
 	if err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("a certificate of another authority: %v", err)
+	}
+	log.expect(t, "certificate refused", "certificate signed by unknown authority", "[pbx.example.test]")
+}
+
+// A server that does not want our certificate says so when the connection stands already.
+func TestTLSServerRefusesUs(t *testing.T) {
+	ca, other := newAuthority(t), newAuthority(t)
+	cfg := ca.serverConfig(t)
+	cfg.ClientAuth, cfg.ClientCAs = tls.RequireAndVerifyClientCert, other.pool()
+	server, _ := newLayer(t, Config{TLS: cfg})
+	log := make(noted, 8)
+	own := ca.issue(t, "proxy.example.test")
+	client, r := newLayer(t, Config{Logger: slog.New(log), DialTLS: &tls.Config{
+		RootCAs:              ca.pool(),
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own, nil },
+	}})
+	f, err := client.Dial(t.Context(), sip.Server{Transport: sip.TLS, Addr: listen(t, server, sip.TLS), Name: "sip.example.test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := next(t, r.closed); e.flow != f {
+		t.Errorf("closed: %+v", e)
+	}
+	log.expect(t, "connection ended by the server's TLS", "unknown certificate authority", "sip.example.test")
+}
+
+// noted has what is logged for operators, a line each.
+type noted chan string
+
+func (w noted) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
+func (w noted) WithAttrs([]slog.Attr) slog.Handler               { return w }
+func (w noted) WithGroup(string) slog.Handler                    { return w }
+
+func (w noted) Handle(_ context.Context, r slog.Record) error {
+	line := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		line += " " + a.String()
+		return true
+	})
+	w <- line
+	return nil
+}
+
+func (w noted) expect(t *testing.T, parts ...string) {
+	t.Helper()
+	line := next(t, w)
+	for _, part := range parts {
+		if !strings.Contains(line, part) {
+			t.Errorf("no %q in %s", part, line)
+		}
 	}
 }
 

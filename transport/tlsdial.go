@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -29,6 +30,14 @@ func (l *Layer) secure(ctx context.Context, sock *socket, to sip.Server) (*tlsSt
 		return verifyServer(state.PeerCertificates, cfg.RootCAs, name)
 	}
 	return l.handshake(ctx, sock, tls.Client, cfg)
+}
+
+// tellAlert logs why a server has ended a connection. With TLS 1.3 it refuses our certificate only
+// after the handshake, when we have sent something already or find the flow closed.
+func (c *connection) tellAlert(err error) {
+	if alert := new(net.OpError); errors.As(err, &alert) && alert.Op == "remote error" {
+		c.layer.cfg.Logger.Info("connection ended by the server's TLS", "server", c.server, "name", c.server.Name, "err", err)
+	}
 }
 
 // verifyServer is RFC 5922 §7.3: the certificate must be valid, and one of its identities
