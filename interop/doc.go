@@ -3,9 +3,10 @@
 // only tests.
 //
 // The phones: JsSIP and SIP.js in headless Chromium over WebSocket, with real
-// WebRTC audio; baresip over UDP; a phone built on emiago/sipgo over TCP; SIPp
-// for load. Each is wrapped as a phone, which tells what happens to it as
-// events; a test waits for events and never for time.
+// WebRTC audio; baresip over UDP and TLS; a phone built on emiago/sipgo over TCP
+// and TLS; SIPp for load. Each is wrapped as a phone, which tells what happens to
+// it as events; a test waits for events and never for time. Beside them there is
+// Kamailio, the server of another domain.
 //
 // What must be installed: testdata/install.sh installs it or says it. The
 // server under test is built with the race detector, unless the environment

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -120,4 +122,25 @@ func (o *output) tail(n int) []byte {
 		at = next
 	}
 	return bytes.Clone(o.text[at+1:])
+}
+
+// awaitLog waits until all of that stands in the output behind its first bytes, so many: a log may
+// be written a little later than what it tells of.
+func (p *process) awaitLog(t *testing.T, behind int, parts ...string) {
+	t.Helper()
+	limit := time.After(patience)
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		log := p.output.String()[behind:]
+		missing := slices.DeleteFunc(slices.Clone(parts), func(part string) bool { return strings.Contains(log, part) })
+		if len(missing) == 0 {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-limit:
+			t.Fatalf("%s does not say %q, but:\n%s", p.name, missing, log)
+		}
+	}
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the end-to-end tests need and this machine has not: Chromium,
-# SIPp, baresip, coturn and PostgreSQL from Debian's or Ubuntu's packages, the npm packages of the
-# pages under test by their lock file. Where it may not install, it says in one
+# SIPp, baresip, coturn, Kamailio and PostgreSQL from Debian's or Ubuntu's packages, the npm packages
+# of the pages under test by their lock file. Where it may not install, it says in one
 # line what to install, and fails.
 set -eu
 cd "$(dirname "$0")"
@@ -25,6 +25,10 @@ need svwar sipvicious
 need nginx nginx-light
 need haproxy haproxy
 need turnserver coturn
+need kamailio kamailio
+if ! ls /usr/lib/*/kamailio/modules/tls.so >/dev/null 2>&1; then
+	packages="$packages kamailio-tls-modules"
+fi
 # Debian keeps the server's programs outside of PATH.
 if ! command -v initdb >/dev/null && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
 	packages="$packages postgresql"
