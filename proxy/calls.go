@@ -18,7 +18,7 @@ func (p *Proxy) record(c *responseContext) {
 	r := c.request
 	var call dialog.Request
 	switch {
-	case r.msg.ToTag() != "":
+	case r.msg.ToTag() != "", c.method == sip.BYE: // its dialog may have none (RFC 3261 §12.2.1.1)
 		call = p.Calls.Within(r.msg, r.sender())
 	case c.method == sip.INVITE:
 		caller := dialog.Party{Identity: cmp.Or(r.aor, identity(r.msg.From().URI)), Flow: r.flow, AOR: r.owner.aor, Client: r.owner.instance}

@@ -33,7 +33,7 @@ func (r Request) call() *Call {
 // Known reports whether the request belongs to a call that is kept.
 func (r Request) Known() bool { return r.call() != nil }
 
-// Within finds the call that a request with a To tag belongs to, and notes the request. It
+// Within finds the call that a request within a dialog belongs to, and notes the request. It
 // came by the flow, a zero one where it has passed before (a spiral, RFC 3261 §16.3) and is on
 // its way between others than the call's two sides.
 func (t *Calls) Within(m *sip.Message, f sip.Flow) Request {
@@ -167,7 +167,7 @@ func (r Request) Response(leg int, m *sip.Message) {
 	}
 	now := c.note(Callee, methodOf(sip.INVITE), m.Status())
 	c.legAnswered(leg, m.Status(), false, now)
-	if m.ToTag() != "" { // without one there is no dialog (RFC 3261 §12.1.2)
+	if m.ToTag() != "" || m.Status() >= 200 { // an answer may have none (RFC 3261 §12.1.2)
 		c.dialogFrom(leg, m, now)
 	}
 	c.shard.mu.Unlock()
