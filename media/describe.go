@@ -16,8 +16,12 @@ const maxStreams = 4
 // "audio opus/48000/2 sendrecv UDP/TLS/RTP/SAVPF, video VP8/90000 sendrecv UDP/TLS/RTP/SAVPF".
 // Both are empty for what can't be read.
 func Describe(body []byte) (codec, summary string) {
+	text := string(body)
+	if !strings.HasSuffix(text, "\n") {
+		text += "\r\n" // in a multipart body the last line's end is the boundary's (RFC 2046 §5.1.1)
+	}
 	var session sdp.SessionDescription
-	if session.Unmarshal(body) != nil {
+	if session.UnmarshalString(text) != nil {
 		return "", ""
 	}
 	var streams []string

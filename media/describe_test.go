@@ -12,7 +12,8 @@ func TestDescribe(t *testing.T) {
 		"browser": {
 			"a=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111 0\r\nc=IN IP4 0.0.0.0\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10\r\na=sendrecv\r\n",
 			"opus", "audio opus/48000/2 sendrecv UDP/TLS/RTP/SAVPF"},
-		"desk phone without rtpmap": {"m=audio 5004 RTP/AVP 8 0\r\n", "PCMA", "audio PCMA/8000 sendrecv RTP/AVP"},
+		"desk phone without rtpmap":   {"m=audio 5004 RTP/AVP 8 0\r\n", "PCMA", "audio PCMA/8000 sendrecv RTP/AVP"},
+		"without the last line's end": {"m=audio 5004 RTP/AVP 8\r\na=sendonly", "PCMA", "audio PCMA/8000 sendonly RTP/AVP"},
 		"on hold": {
 			"m=audio 5004 RTP/AVP 0\r\na=sendonly\r\n", "PCMU", "audio PCMU/8000 sendonly RTP/AVP"},
 		"on hold as a whole": {
