@@ -209,10 +209,14 @@ func (b *branch) Expire() {
 	c := b.context
 	c.mu.Lock()
 	client, rang, done := b.client, b.rang, b.done
+	over := rang && client != nil && !done
+	if over {
+		b.cancel(reasonNoAnswer)
+	}
 	c.mu.Unlock()
 	switch {
 	case done:
-	case rang && client != nil:
+	case over:
 		client.Cancel(reasonNoAnswer)
 	default:
 		b.fail(408)

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -290,6 +292,45 @@ func TestRedirectionToGRUU(t *testing.T) {
 				}
 				w.next(aliceWS, "SIP/2.0 "+test.status)
 			})
+		})
+	}
+}
+
+// Who rang until Timer C has had his turn, though he answers the CANCEL with nothing.
+func TestInstanceThatIgnoresCancel(t *testing.T) {
+	run(t, func(w *world) {
+		w.bindInstance("bob", "sip:one@b.invalid", bobWS, "<i>", 1, 30)
+		w.bindInstance("bob", "sip:two@b.invalid", bobTab, "<i>", 2, 10)
+		w.receive(aliceWS, newRequest("INVITE", "sip:bob@example.test", alice, viaWS))
+		w.next(aliceWS, "SIP/2.0 100")
+		w.respond(bobTab, w.next(bobTab, "INVITE"), 180)
+		w.next(aliceWS, "SIP/2.0 180")
+		w.wait(defaultTimerC)
+		w.respond(bobTab, w.next(bobTab, "CANCEL"), 200)
+		w.wait(32 * time.Second)
+		w.next(aliceWS, "SIP/2.0 408")
+	})
+}
+
+// A phone that has moved to another network is still bound at its old address. What is for its
+// dialog goes to the new one.
+func TestDialogOfMovedInstance(t *testing.T) {
+	moved := daveUDP
+	moved.Remote = netip.MustParseAddrPort("203.0.113.77:40001")
+	for _, to := range []sip.Flow{moved, carolTCP} {
+		run(t, func(w *world) {
+			w.bindInstance("dave", "sip:dave@192.0.2.7", daveUDP, "<i>", 0, 60)
+			w.receive(aliceWS, newRequest("INVITE", "sip:dave@example.test", alice, viaWS))
+			w.next(aliceWS, "SIP/2.0 100")
+			w.respond(daveUDP, w.next(daveUDP, "INVITE"), 200, "Contact: <sip:dave@192.0.2.7>")
+			ok := w.next(aliceWS, "SIP/2.0 200")
+			w.bindInstance("dave", "sip:dave@10.0.0.7", to, "<i>", 0, 0)
+			routes := slices.Collect(ok.Values(sip.HRecordRoute))
+			slices.Reverse(routes)
+			info := newRequest("INFO", "sip:dave@192.0.2.7", alice, viaWS, "Route: "+strings.Join(routes, ", "))
+			w.receive(aliceWS, strings.Replace(info, "\nTo: <sip:dave@192.0.2.7>", "\nTo: <sip:dave@192.0.2.7>;tag="+ok.ToTag(), 1))
+			w.respond(to, w.next(to, "INFO"), 200)
+			w.next(aliceWS, "SIP/2.0 200")
 		})
 	}
 }

@@ -31,17 +31,19 @@ func (p *Proxy) ownerOf(r *request) owner {
 	return owner{}
 }
 
-// bindingOf returns the binding of a dialog's client that reaches it now. Nobody else's
+// bindingOf returns the binding of a dialog's client that reaches it now, of several the one
+// refreshed last: an instance that has moved may have left another behind. Nobody else's
 // will do, be it one of the same user: only who registers the same instance, or the same
 // contact, with the same user's credentials is the same client.
-func (p *Proxy) bindingOf(o owner, bindings []store.Binding) (*store.Binding, bool) {
+func (p *Proxy) bindingOf(o owner, bindings []store.Binding) (found *store.Binding, ok bool) {
 	for i := range bindings {
 		b := &bindings[i]
-		if p.tokens.owner(o.aor, clientID(b)) == o && (b.Flow.ID == 0 || p.Network.Alive(b.Flow)) {
-			return b, true
+		if (found == nil || b.Updated.After(found.Updated)) &&
+			p.tokens.owner(o.aor, clientID(b)) == o && (b.Flow.ID == 0 || p.Network.Alive(b.Flow)) {
+			found = b
 		}
 	}
-	return nil, false
+	return found, found != nil
 }
 
 // presentFlow returns the flow that leads to a dialog's client now, as far as memory knows.

@@ -155,8 +155,8 @@ func (p *Proxy) dialogHop(r *request, f sip.Flow, named []byte) bool {
 	h, onward := &r.onward, r.msg.Has(sip.HRoute)
 	*h = hop{flow: f, registered: true}
 	if !f.Transport.Reliable() {
-		if present, ok := p.presentFlow(p.tokens.ownerOf(named), onward); ok && present.Transport == sip.UDP {
-			h.flow = present // what the NAT before the phone makes of it now
+		if present, ok := p.presentFlow(p.tokens.ownerOf(named), onward); ok {
+			h.flow = present // a phone may have moved, or the NAT before it has given it another port
 		} else if !onward {
 			h.flow.Remote = contactOrSource(&r.uri, f.Remote)
 		}
