@@ -14,7 +14,7 @@ const maxStreams = 4
 // Describe returns the name of the codec that the first audio stream of an SDP body prefers,
 // "opus", which in an answer is the one in use; and all of its streams in a line:
 // "audio opus/48000/2 sendrecv UDP/TLS/RTP/SAVPF, video VP8/90000 sendrecv UDP/TLS/RTP/SAVPF".
-// Both are empty for what can't be read.
+// Streams of fax are left out, and both are empty for what can't be read.
 func Describe(body []byte) (codec, summary string) {
 	text := string(body)
 	if !strings.HasSuffix(text, "\n") {
@@ -22,7 +22,10 @@ func Describe(body []byte) (codec, summary string) {
 	}
 	var session sdp.SessionDescription
 	if session.UnmarshalString(text) != nil {
-		return "", ""
+		session = sdp.SessionDescription{}
+		if session.UnmarshalString(withoutImages(text)) != nil {
+			return "", ""
+		}
 	}
 	var streams []string
 	for _, m := range session.MediaDescriptions {
@@ -37,6 +40,22 @@ func Describe(body []byte) (codec, summary string) {
 		streams = append(streams, describe(&session, m, name))
 	}
 	return codec, strings.Join(streams, ", ")
+}
+
+// withoutImages leaves out the streams of fax (T.38, RFC 3362), which gateways offer beside audio
+// and the SDP package does not read.
+func withoutImages(text string) string {
+	var rest strings.Builder
+	image := false
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "m=") {
+			image = strings.HasPrefix(line, "m=image ")
+		}
+		if !image {
+			rest.WriteString(line)
+		}
+	}
+	return rest.String()
 }
 
 // describe describes one stream. One with port 0 was refused (RFC 3264 §6).

@@ -14,6 +14,9 @@ func TestDescribe(t *testing.T) {
 			"opus", "audio opus/48000/2 sendrecv UDP/TLS/RTP/SAVPF"},
 		"desk phone without rtpmap":   {"m=audio 5004 RTP/AVP 8 0\r\n", "PCMA", "audio PCMA/8000 sendrecv RTP/AVP"},
 		"without the last line's end": {"m=audio 5004 RTP/AVP 8\r\na=sendonly", "PCMA", "audio PCMA/8000 sendonly RTP/AVP"},
+		"fax beside audio": {
+			"m=image 5002 udptl t38\r\na=T38FaxVersion:0\r\na=inactive\r\nm=audio 5004 RTP/AVP 8\r\nm=image 0 udptl t38\r\n", "PCMA", "audio PCMA/8000 sendrecv RTP/AVP"},
+		"fax alone": {"m=image 5002 udptl t38\r\n", "", ""},
 		"on hold": {
 			"m=audio 5004 RTP/AVP 0\r\na=sendonly\r\n", "PCMU", "audio PCMU/8000 sendonly RTP/AVP"},
 		"on hold as a whole": {
