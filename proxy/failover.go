@@ -222,6 +222,7 @@ func (a *attempt) Response(tx *transaction.Client, m *sip.Message) {
 	case replaced && (m.Status() < 200 || m.Status() > 299):
 		m.Release()
 	case replaced:
+		c.recorded().Moved(int(f.branch.leg)-1, tx.Flow())
 		f.branch.Response(tx, m)
 		if rival != nil {
 			rival.Cancel(reasonElsewhere)
