@@ -73,6 +73,9 @@ const (
 	maxRetryAfter = 10 * time.Minute
 )
 
+// errUnwanted says that the caller has gone, or has his answer from somebody else.
+var errUnwanted = errors.New("proxy: cancelled")
+
 func newFailover(b *branch) *failover {
 	return &failover{branch: b, next: b.context.proxy.Locator.Locate(b.target.hop.uri), seeking: true}
 }
@@ -106,8 +109,12 @@ func (f *failover) nextCandidate() (to candidate, err error) {
 	c.mu.Lock()
 	spare := f.spare
 	f.spare = nil
+	wanted := f.branch.wanted()
 	c.mu.Unlock()
-	if spare != nil {
+	switch {
+	case !wanted:
+		return to, errUnwanted
+	case spare != nil:
 		return *spare, nil
 	}
 	if f.tries++; f.next == nil || f.tries > maxServers {
@@ -163,6 +170,8 @@ func (f *failover) exhausted(err error) {
 	}
 	c.mu.Unlock()
 	switch {
+	case last == nil && err == errUnwanted:
+		b.fail(487)
 	case last == nil:
 		c.proxy.Logger.Info("next hop unreachable", "call-id", c.callID, "host", b.target.hop.uri.Host, "error", err)
 		b.unreachable()

@@ -323,3 +323,23 @@ func TestAnswerWhileSendingToTheNext(t *testing.T) {
 		w.next(second, "ACK")
 	})
 }
+
+// Once the caller has given up nobody is connected to any more.
+func TestCancelWhileConnecting(t *testing.T) {
+	run(t, func(w *world) {
+		for _, f := range pool(sip.TCP) {
+			w.deaf[f.Remote] = true
+		}
+		invite := newRequest("INVITE", "sip:x@pool.example.net;transport=tcp", alice, viaWS)
+		w.receive(aliceWS, invite)
+		w.next(aliceWS, "SIP/2.0 100")
+		w.wait(time.Second)
+		w.receive(aliceWS, strings.NewReplacer("INVITE sip", "CANCEL sip", "1 INVITE", "1 CANCEL").Replace(invite))
+		w.next(aliceWS, "SIP/2.0 200")
+		w.wait(defaultFailoverAfter - time.Second)
+		w.next(aliceWS, "SIP/2.0 487")
+		if w.dials != 1 {
+			t.Errorf("%d attempts to connect", w.dials)
+		}
+	})
+}
