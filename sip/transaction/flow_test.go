@@ -463,3 +463,46 @@ func TestInviting(t *testing.T) {
 		check("UDP has no connections", udp, false)
 	})
 }
+
+// A caller whose TCP connection has closed cancels over another one, his own or the one that was
+// opened for a response, and acknowledges over it. Nobody else does so for him.
+func TestCancelOverAnotherConnection(t *testing.T) {
+	fresh, other, browser := tcp, tcp, ws
+	fresh.ID, fresh.Remote = 99, netip.AddrPortFrom(there.Addr(), 6000)
+	other.ID, other.Remote = 98, netip.MustParseAddrPort("192.0.2.2:5070")
+	browser.ID = 97
+	for _, test := range []struct {
+		name        string
+		first, then sip.Flow
+		cancelled   bool
+	}{
+		{"TCP", tcp, fresh, true},
+		{"TCP of another host", tcp, other, false},
+		{"WebSocket", ws, browser, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, Config{}, func(r *rig) {
+				r.dial = func(context.Context, sip.Transport, netip.AddrPort) (sip.Flow, error) { return fresh, nil }
+				r.Receive(test.first, newRequest(t, sip.INVITE, test.first, "z9hG4bKs"))
+				tx := r.requests[0]
+				r.reply(tx, 180)
+				if test.cancelled {
+					r.breaks(test.first)
+				}
+				r.taken()
+				r.Receive(test.then, newRequest(t, sip.CANCEL, test.first, "z9hG4bKs"))
+				if !test.cancelled {
+					r.want("send 481")
+					r.reply(tx, 487)
+					return
+				}
+				r.want("send 200", "tell CANCEL")
+				r.reply(tx, 487)
+				elapse(0)
+				r.want("fail 487", "dial TCP 192.0.2.1:5070", "send 487")
+				r.Receive(test.then, newRequest(t, sip.ACK, test.first, "z9hG4bKs"))
+				r.want()
+			})
+		})
+	}
+}

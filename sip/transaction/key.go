@@ -49,6 +49,7 @@ type request struct {
 	method sip.Method
 	toTag  string
 	hash   uint64 // of all that it is matched by
+	moved  bool   // it may have come over another TCP connection of its sender's
 }
 
 func (h hasher) request(f sip.Flow, m *sip.Message, method sip.Method, toTag string) request {
@@ -63,9 +64,9 @@ func (h hasher) server(r *request) uint64 {
 	sum = h.text(sum, v.Host)
 	sum = h.number(sum, uint64(v.Port))
 	sum = h.text(sum, string(r.method))
-	if r.flow.ID != 0 {
+	if r.flow.ID != 0 && !redials(r.flow) {
 		sum = h.number(sum, r.flow.ID)
-	} else {
+	} else { // of TCP too, though matches compares the flow: findMoved does not
 		source := r.flow.Remote.Addr().As16()
 		sum = (sum ^ maphash.Bytes(h.seed, source[:])) * mix
 	}
@@ -132,7 +133,7 @@ func intern(m sip.Method) sip.Method {
 func (s *Server) matches(r *request) bool {
 	v, id := r.Via(), &s.id
 	if v.Branch != id.branch || v.Host != id.host || v.Port != id.port ||
-		r.method != id.method || !sameSource(r.flow, s.flow) {
+		r.method != id.method || !sameSource(r.flow, s.flow, r.moved) {
 		return false
 	}
 	if id.legacy == nil {
@@ -146,8 +147,8 @@ func (s *Server) matches(r *request) bool {
 		r.CSeq().Seq == m.CSeq().Seq
 }
 
-func sameSource(f, g sip.Flow) bool {
-	if f.ID != 0 || g.ID != 0 {
+func sameSource(f, g sip.Flow, moved bool) bool {
+	if (f.ID != 0 || g.ID != 0) && !(moved && redials(f) && f.Transport == g.Transport) {
 		return f.ID == g.ID
 	}
 	return f.Remote.Addr() == g.Remote.Addr()
@@ -158,15 +159,26 @@ func (l *Layer) find(r request) *Server {
 	return l.servers.find(r.hash, func(s *Server) bool { return s.matches(&r) })
 }
 
+// findMoved is find for an ACK or CANCEL, which need not come over the connection of their
+// INVITE: that may have closed, and been replaced by its sender, or by us for a response (RFC
+// 3261 §18.2.2).
+func (l *Layer) findMoved(r request) *Server {
+	if s := l.find(r); s != nil || !redials(r.flow) {
+		return s
+	}
+	r.moved = true
+	return l.find(r)
+}
+
 // findInvite returns the transaction that an ACK belongs to, nil for none. The ACK of an RFC
 // 2543 client has the To tag of the response, while the INVITE has the same or none.
 func (l *Layer) findInvite(f sip.Flow, ack *sip.Message) *Server {
-	s := l.find(l.hash.request(f, ack, sip.INVITE, ack.ToTag()))
+	s := l.findMoved(l.hash.request(f, ack, sip.INVITE, ack.ToTag()))
 	if ack.Via().HasMagicCookie() {
 		return s
 	}
 	if s == nil {
-		s = l.find(l.hash.request(f, ack, sip.INVITE, ""))
+		s = l.findMoved(l.hash.request(f, ack, sip.INVITE, ""))
 	}
 	if s == nil || !s.answeredWith(ack.ToTag()) {
 		return nil

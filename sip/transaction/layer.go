@@ -263,7 +263,7 @@ func (l *Layer) answeredBefore(r *request) bool {
 // receiveCancel answers a CANCEL in a transaction of its own and passes it on (RFC 3261
 // §9.2). It takes no regard of the limit: there is one CANCEL at most to an INVITE.
 func (l *Layer) receiveCancel(r request) {
-	invite := l.find(l.hash.request(r.flow, r.Message, sip.INVITE, r.toTag))
+	invite := l.findMoved(l.hash.request(r.flow, r.Message, sip.INVITE, r.toTag))
 	if invite == nil {
 		l.replyStateless(r.flow, r.Message, 481, "")
 		return
