@@ -151,10 +151,11 @@ func leads(t *testing.T, names *dnstest.Server, addr string, domains ...string) 
 func TestKamailioOverTLS(t *testing.T) {
 	const far = "pbx.test"
 	names := dnstest.Start(t)
-	s := startServer(t, settings{secure: true, peers: true, more: fmt.Sprintf("dns: {servers: [%q]}\ntrusted: [\"tls:%s\"]\n", names.Addr, far)})
+	s := startServer(t, settings{secure: true, peers: true, more: fmt.Sprintf("dns: {servers: [%q]}\ntrusted: [\"tls:%s\"]\nlog: {level: debug}\n", names.Addr, far)})
 	right, _ := papersOf(t, far)
 	kamailio := startKamailio(t, s, far, right)
-	leads(t, names, kamailio, far)
+	network := startRelay(t, kamailio)
+	leads(t, names, network.addr, far)
 	for scheme, users := range map[string][2]string{"sips": {"alice", "kate"}, "sip": {"bob", "karl"}} {
 		t.Run(scheme, func(t *testing.T) {
 			ours := deskPhoneOf(t, sip.Uri{Scheme: scheme, User: users[0], Host: domain}, "tls", s.tls)
@@ -191,6 +192,28 @@ func TestKamailioOverTLS(t *testing.T) {
 			}
 		})
 	}
+	// Kamailio closes connections that are idle for two minutes; a call is longer.
+	t.Run("connection breaks in a call", func(t *testing.T) {
+		erin := deskPhoneOf(t, sip.Uri{Scheme: "sips", User: "erin", Host: domain}, "tls", s.tls)
+		kim := deskPhoneOf(t, sip.Uri{Scheme: "sips", User: "kim", Host: far}, "tls", kamailio)
+		erin.register(t)
+		kim.register(t)
+		for _, kimHangsUp := range []bool{false, true} {
+			out := erin.dial(t, "kim@"+far)
+			in := kim.box.await(t, "incoming", 0).Call
+			kim.answer(t, in)
+			erin.box.await(t, "established", out)
+			kim.box.await(t, "established", in)
+			before := len(s.output.String())
+			network.cut()
+			s.awaitLog(t, before, `msg="flow closed" flow="tls `+network.addr)
+			if kimHangsUp {
+				release(t, kim, in, erin, out)
+			} else {
+				release(t, erin, out, kim, in)
+			}
+		}
+	})
 }
 
 // Who is not whom he claims to be gets no call and gives none, and the log says why (RFC 5922 §7).
