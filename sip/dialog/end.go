@@ -210,9 +210,8 @@ func (c *Call) finish(e event, cause Cause, by By) bool {
 		return false
 	}
 	for i := range c.dialogs {
-		if d := &c.dialogs[i]; c.answered == 0 || e != byeAnswered {
-			d.state = d.state.on(e)
-		}
+		d := &c.dialogs[i]
+		d.state = d.state.on(given) // also that of a phone that rang when another one answered
 	}
 	c.cause, c.by, c.over = cause, by, c.heard
 	switch e {

@@ -106,10 +106,11 @@ func TestLateCancel(t *testing.T) {
 	}
 }
 
-// However many phones ring, the call is that of the one that answers, and ends.
+// However many phones ring, the call is that of the one that answers, and ends with all of its
+// dialogs.
 func TestManyRing(t *testing.T) {
-	ended := 0
-	calls := New(Config{Ended: func(*Call) { ended++ }})
+	var ended []Record
+	calls := New(Config{Ended: func(c *Call) { ended = append(ended, c.Record()) }})
 	r := begin(t, calls, "1")
 	const phones = 2 * maxDialogs
 	for i := range phones {
@@ -127,7 +128,12 @@ func TestManyRing(t *testing.T) {
 	}
 	to := fmt.Sprint(";tag=", phones-1)
 	calls.Within(message(t, byeLine, "1", "a", to, "", ""), aliceFlow).Response(-1, message(t, okLine, "1", "a", to, "", ""))
-	if ended != 1 {
-		t.Error("the call has not ended")
+	if len(ended) != 1 {
+		t.Fatal("the call has not ended")
+	}
+	for _, d := range ended[0].Dialogs {
+		if d.State != Ended {
+			t.Errorf("the dialog with %s is %v", d.CalleeTag, d.State)
+		}
 	}
 }
