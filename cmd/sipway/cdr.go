@@ -20,8 +20,8 @@ import (
 
 const (
 	// recordEvery is how long a call that has ended waits for others, so that they are
-	// written together.
-	recordEvery = 50 * time.Millisecond
+	// written together, and the process is not woken for each.
+	recordEvery = 250 * time.Millisecond
 
 	// maxRecords bounds the calls that wait to be written: what a slow disk can cost. Those
 	// above it are counted and dropped.

@@ -97,9 +97,9 @@ func (l *Lane) take(p *Place) {
 }
 
 // slack is how much later than its time may come what ends soon after another: so the timer
-// does not wake the process for each of them, when calls end every millisecond. Of 32 s it
-// is a quarter of one.
-func (l *Lane) slack() time.Duration { return l.wait / 128 }
+// does not wake the process for each of them, when calls end every millisecond. To be woken
+// costs more than what is done then.
+func (l *Lane) slack() time.Duration { return min(l.wait/16, 250*time.Millisecond) }
 
 // expire tells those whose time has come.
 func (l *Lane) expire() {
