@@ -27,7 +27,15 @@ func (p *Proxy) record(c *responseContext) {
 	if call.Known() {
 		c.mu.Lock()
 		c.call = call
+		abandoned := c.closed
 		c.mu.Unlock()
+		switch { // while it was asked whether the caller is who he says
+		case !abandoned:
+		case p.Network.Alive(r.flow):
+			call.Cancel("")
+		default:
+			call.Leave()
+		}
 	}
 }
 

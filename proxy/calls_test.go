@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sipway/sipway/sip"
 	"github.com/sipway/sipway/sip/dialog"
+	"github.com/sipway/sipway/sip/digest"
 )
 
 func (w *world) callEnded(c *dialog.Call) {
@@ -121,4 +123,39 @@ func TestSpiralIsRecorded(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A caller who gives up while the store is asked who he is has a record that says so.
+func TestGivenUpEarly(t *testing.T) {
+	for cause, giveUp := range map[string]func(w *world, invite string){
+		"cancelled": func(w *world, invite string) {
+			w.receive(bobWS, strings.NewReplacer("INVITE sip", "CANCEL sip", "2 INVITE", "2 CANCEL").Replace(invite))
+			w.next(bobWS, "SIP/2.0 200")
+		},
+		"caller_lost": func(w *world, _ string) { w.closeFlow(bobWS) },
+	} {
+		run(t, func(w *world) {
+			const uri = "sip:alice@example.test"
+			w.bind("alice", "sip:alice@a.invalid;transport=ws", aliceWS)
+			w.receive(bobWS, newRequest("INVITE", uri, "bob@example.test", viaWS))
+			challenges := slices.Collect(w.next(bobWS, "SIP/2.0 407").Lines(sip.HProxyAuthenticate))
+			_, nonce, _ := strings.Cut(challenges[len(challenges)-1], `nonce="`)
+			nonce, _, _ = strings.Cut(nonce, `"`)
+			ha1 := digest.HA1(digest.MD5, "bob", "example.test", "secret")
+			invite := newRequest("INVITE", uri, "bob@example.test", viaWS, `Proxy-Authorization: Digest username="bob", realm="example.test", nonce="`+
+				nonce+`", uri="`+uri+`", algorithm=MD5, response="`+legacyResponse(ha1, nonce, "INVITE", uri)+`"`)
+			invite = strings.NewReplacer("z9hG4bK", "z9hG4bK2", "CSeq: 1", "CSeq: 2").Replace(invite)
+			w.cold, w.usersAsked = true, make(chan struct{})
+			w.receive(bobWS, invite)
+			giveUp(w, invite)
+			close(w.usersAsked)
+			w.wait(time.Minute)
+			w.mu.Lock()
+			w.wire = nil // 487, as often as it is not acknowledged
+			w.mu.Unlock()
+			if len(w.ended) != 1 || w.ended[0].Cause.String() != cause || w.ended[0].By != dialog.ByCaller {
+				t.Errorf("%s: %+v", cause, w.ended)
+			}
+		})
+	}
 }

@@ -49,6 +49,8 @@ type world struct {
 	broken   bool              // and fails
 	ended    []dialog.Record   // calls
 
+	usersAsked chan struct{} // where set, the store of users answers when it is closed
+
 	onSend func(p packet) // called once, within the Send of the next INVITE
 }
 
@@ -293,11 +295,17 @@ func (w *world) LookupStore(_ context.Context, aor string) ([]store.Binding, err
 }
 
 func (w *world) CachedUser(name, domain string) (store.User, bool, bool) {
+	if w.cold {
+		return store.User{}, false, false
+	}
 	u, err := w.User(context.Background(), name, domain)
-	return u, err == nil, !w.cold
+	return u, err == nil, true
 }
 
 func (w *world) User(_ context.Context, name, domain string) (u store.User, err error) {
+	if w.usersAsked != nil {
+		<-w.usersAsked
+	}
 	if domain != "example.test" || !strings.Contains("alice bob carol dave", name) {
 		return u, store.ErrNotFound
 	}
