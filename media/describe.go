@@ -90,18 +90,31 @@ var static = map[string]string{
 	"15": "G728/8000", "18": "G729/8000", "31": "H261/90000", "34": "H263/90000",
 }
 
-// encoding is the first format of an RTP stream, by its name and clock rate.
+// encoding is the first format of an RTP stream that is a codec, by its name and clock rate.
 func encoding(m *sdp.MediaDescription) string {
-	if len(m.MediaName.Formats) == 0 || !slices.Contains(m.MediaName.Protos, "RTP") {
+	if !slices.Contains(m.MediaName.Protos, "RTP") {
 		return ""
 	}
-	payload := m.MediaName.Formats[0]
-	for _, a := range m.Attributes {
-		if format, name, _ := strings.Cut(a.Value, " "); a.Key == "rtpmap" && format == payload {
-			return strings.Clone(clip(strings.TrimSpace(name)))
+	for _, payload := range m.MediaName.Formats {
+		name := static[payload]
+		for _, a := range m.Attributes {
+			if format, text, _ := strings.Cut(a.Value, " "); a.Key == "rtpmap" && format == payload {
+				name = strings.TrimSpace(text)
+				break
+			}
+		}
+		if !beside(payload, name) {
+			return strings.Clone(clip(name))
 		}
 	}
-	return static[payload]
+	return ""
+}
+
+// beside reports whether a format only goes with a codec: keys (RFC 4733), comfort noise (RFC
+// 3389). The order is the peer's, and not all of them name the codec first.
+func beside(payload, name string) bool {
+	kind, _, _ := strings.Cut(name, "/")
+	return strings.EqualFold(kind, "telephone-event") || strings.EqualFold(kind, "CN") || payload == "13"
 }
 
 // clip bounds what a peer can make us keep. A real name has a dozen letters.
