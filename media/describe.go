@@ -8,8 +8,14 @@ import (
 	"github.com/pion/sdp/v3"
 )
 
-// maxStreams bounds the streams of one body that are described.
-const maxStreams = 4
+const (
+	// maxStreams bounds the streams of one body that are described.
+	maxStreams = 4
+
+	// maxFormats bounds the formats of a stream among which a codec is sought, each of them in all
+	// of its attributes.
+	maxFormats = 16
+)
 
 // Describe returns the name of the codec that the first audio stream of an SDP body prefers,
 // "opus", which in an answer is the one in use; and all of its streams in a line:
@@ -95,7 +101,8 @@ func encoding(m *sdp.MediaDescription) string {
 	if !slices.Contains(m.MediaName.Protos, "RTP") {
 		return ""
 	}
-	for _, payload := range m.MediaName.Formats {
+	formats := m.MediaName.Formats
+	for _, payload := range formats[:min(len(formats), maxFormats)] {
 		name := static[payload]
 		for _, a := range m.Attributes {
 			if format, text, _ := strings.Cut(a.Value, " "); a.Key == "rtpmap" && format == payload {

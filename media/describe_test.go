@@ -28,7 +28,9 @@ func TestDescribe(t *testing.T) {
 		"unknown payload": {
 			"m=audio 5004 RTP/AVP 101\r\n", "", "audio sendrecv RTP/AVP"},
 		"keys and comfort noise first": {"m=audio 5004 RTP/AVP 101 13 0\r\na=rtpmap:101 telephone-event/8000\r\n", "PCMU", "audio PCMU/8000 sendrecv RTP/AVP"},
-		"keys alone":                   {"m=audio 5004 RTP/AVP 101\r\na=rtpmap:101 telephone-event/8000\r\n", "", "audio sendrecv RTP/AVP"},
+		"a codec behind a great many": {
+			"m=audio 5004 RTP/AVP" + strings.Repeat(" 13", 16) + " 0\r\n", "", "audio sendrecv RTP/AVP"},
+		"keys alone": {"m=audio 5004 RTP/AVP 101\r\na=rtpmap:101 telephone-event/8000\r\n", "", "audio sendrecv RTP/AVP"},
 
 		"no RTP":   {"m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n", "", "application sendrecv UDP/DTLS/SCTP"},
 		"no media": {"", "", ""},
