@@ -53,7 +53,6 @@ type responseContext struct {
 	first    branch         // room for the usual one
 	room     [1]*branch
 	noAnswer *time.Timer // ends the present group's time alone; INVITE only
-	started  time.Time   // when that began
 
 	winner    *branch // whose 2xx was forwarded first
 	winnerTag uint64  // and the hash of its To tag
@@ -343,7 +342,7 @@ func cancelAll(pending []*transaction.Client, reason string) {
 // tried while its responses are still on their way.
 func (c *responseContext) passOver() {
 	c.mu.Lock()
-	if c.closed || len(c.request.set.waiting) == 0 || time.Since(c.started) < c.proxy.NoAnswer {
+	if c.closed || len(c.request.set.waiting) == 0 || time.Since(c.request.set.started) < c.proxy.NoAnswer {
 		c.mu.Unlock()
 		return // or it is another group's turn, which has its own time
 	}

@@ -84,9 +84,9 @@ func (p *Proxy) dialLarge(s sip.Server) (sip.Flow, error) {
 	return f, err
 }
 
-// sendLarge forwards a request, m as it would go out there, that is too large for the target's UDP flow: over TCP, and
-// should that fail before anything was answered, over the flow. It is false where TCP is
-// out of the question.
+// sendLarge forwards a request that is too large for the target's UDP flow, m as it would go out
+// there: over TCP, and should that fail before anything was answered, over the flow. It is false
+// where TCP is out of the question.
 func (b *branch) sendLarge(m *sip.Message, flow sip.Flow) bool {
 	s := sip.Server{Transport: sip.UDP, Addr: flow.Remote}
 	if !directly(nextURI(m, b.target.uri), flow) || !b.context.proxy.Locator.Usable(overTCP(s)) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 )
 
 // What an answered call leaves for 64*T1 after its end, two transactions and their response
@@ -30,6 +31,15 @@ func TestEndedCallsHoldLittle(t *testing.T) {
 			t.Errorf("transactions are left: %+v", s)
 		}
 	})
+}
+
+// A response context fills its place in memory: a field more would take an eighth of that again.
+// What is needed until the request has its answer alone belongs in the request.
+func TestContextSize(t *testing.T) {
+	const class = 512 // of Go's allocator
+	if size := unsafe.Sizeof(responseContext{}); size > class {
+		t.Errorf("%d bytes", size)
+	}
 }
 
 func heap() int64 {

@@ -150,7 +150,8 @@ func sameFlow(a, b sip.Flow) bool {
 }
 
 // dialogHop finds where a request goes by its last own Route: the flow f that its token names,
-// or the present flow of the same client, whom it names as well. It is false where the route does not say.
+// or the present flow of the same client, whom it names as well. It is false where the route does
+// not say.
 func (p *Proxy) dialogHop(r *request, f sip.Flow, named []byte) bool {
 	h, onward := &r.onward, r.msg.Has(sip.HRoute)
 	*h = hop{flow: f, registered: true}

@@ -12,11 +12,12 @@ import (
 // in groups, one after the other (RFC 3261 §16.6). A group is made of the targets of one
 // rank, which all ring at once. Guarded by the context's mu.
 type targetSet struct {
-	waiting []target // highest rank first, then in the order of their arrival
-	rank    int      // of the present group
-	active  int      // its branches that have no final response and were not passed over
-	serial  bool     // a group is a single target
-	one     bool     // the first target is the only one
+	waiting []target  // highest rank first, then in the order of their arrival
+	rank    int       // of the present group
+	active  int       // its branches that have no final response and were not passed over
+	serial  bool      // a group is a single target
+	one     bool      // the first target is the only one
+	started time.Time // when the last branch of the present group was started; INVITE only
 }
 
 // ranks of targets: a q of 1 stands for topRank, and what a redirection names ranks from the
@@ -159,14 +160,14 @@ func (c *responseContext) watchAnswer(started bool) bool {
 	if c.proxy.NoAnswer <= 0 || c.method != sip.INVITE {
 		return false
 	}
-	if started {
-		c.started = time.Now()
-	}
 	set := &c.request.set
+	if started {
+		set.started = time.Now()
+	}
 	if len(set.waiting) == 0 || set.active == 0 {
 		return false
 	}
-	left := c.proxy.NoAnswer - time.Since(c.started)
+	left := c.proxy.NoAnswer - time.Since(set.started)
 	if c.noAnswer == nil {
 		c.noAnswer = time.AfterFunc(left, c.passOver)
 	} else {

@@ -16,7 +16,8 @@ func (b *Binding) AppendPublicGRUU(uri []byte) []byte {
 	return sip.AppendEscaped(uri, b.BareInstance(), sip.ParamChars)
 }
 
-// Scheme is that of the binding's GRUUs, with the colon: sips for a sips contact (RFC 5630 §5.2.1).
+// Scheme is that of the binding's GRUUs, with the colon: sips for a sips contact (RFC 5630
+// §5.2.1).
 func (b *Binding) Scheme() string {
 	if sip.IsSIPS(b.Contact) {
 		return "sips:"

@@ -107,6 +107,10 @@ type Call struct {
 	tag    string // the caller's
 	begun  time.Time
 	seq    uint32 // CSeq of the INVITE
+
+	main    int8 // the dialog of an answered call that its callee is in
+	offerer Side // who made the last offer that was answered
+	fresh   bool // among the shard's fresh ones
 	parties
 	dialed string // whom the caller asked for
 
@@ -114,7 +118,6 @@ type Call struct {
 	dialogs  []dialog
 	firstLeg [1]leg // room for the usual one
 	firstDlg [1]dialog
-	main     int8 // the dialog of an answered call that its callee is in
 
 	rang, answered, over time.Duration // since begun; 0: not yet
 	heard                time.Duration // of any message
@@ -128,14 +131,12 @@ type Call struct {
 	left      bool // the caller's connection broke in set-up
 	cause     Cause
 	by        By
-	status    int
+	status    uint16
 	reason    string // text of it: a phrase or the value of a Reason header field
 
 	sdp     [2][]byte // bodies not yet described, the messages' own bytes
 	media   [2]Media  // of the two sides
-	offerer Side      // who made the last offer that was answered
-	offered [2][]byte // by a re-INVITE or UPDATE without a response; nil: none, empty: its response may hold one
-	fresh   bool      // among the shard's fresh ones
+	offered *offers   // that have no answer, where there have been any
 
 	refer, replaces string
 	trace           trace

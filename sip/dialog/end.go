@@ -99,7 +99,7 @@ func (r Request) Failed(status int, phrase string) {
 		c.shard.remove(c)
 		c.table.live.Add(-1)
 	default:
-		c.status = status
+		c.status = uint16(status)
 		cause, by := c.whyFailed(status)
 		if c.reason == "" {
 			c.reason = bounded(phrase)
@@ -138,7 +138,7 @@ func (r Request) refused(c *Call, status int) (ended bool) {
 	c.note(r.side.other(), r.method, status)
 	d := &c.dialogs[r.dialog]
 	if r.method.name() == sip.INVITE || r.method.name() == sip.UPDATE {
-		c.offered[r.side] = nil
+		c.withdraw(r.side)
 	}
 	switch {
 	case r.method.name() == sip.BYE && (status == 401 || status == 407):
@@ -152,7 +152,7 @@ func (r Request) refused(c *Call, status int) (ended bool) {
 			c.stay()
 			return false
 		}
-		c.status = status
+		c.status = uint16(status)
 		return c.finish(noDialog, Forgotten, By(r.side.other())+ByCaller)
 	case status == 405 || status == 501:
 		// SIP.js answers an UPDATE so, after which JsSIP refreshes no more, and the call goes

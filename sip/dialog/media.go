@@ -28,14 +28,35 @@ func (c *Call) answer(by Side, m *sip.Message) {
 	}
 }
 
+// offers are what the two sides ask for by a re-INVITE or UPDATE: nil for nothing, empty where the
+// response may hold an offer.
+type offers [2][]byte
+
+// propose notes a re-INVITE or UPDATE, with its offer.
+func (c *Call) propose(by Side, m *sip.Message) {
+	if c.offered == nil {
+		c.offered = new(offers) // most calls have none
+	}
+	if c.offered[by] = c.sdpOf(m); c.offered[by] == nil {
+		c.offered[by] = []byte{}
+	}
+}
+
+// withdraw forgets a side's offer, which was refused.
+func (c *Call) withdraw(by Side) {
+	if c.offered != nil {
+		c.offered[by] = nil
+	}
+}
+
 // agreed keeps the SDP of a re-INVITE or UPDATE of a side, and of the 2xx to it. Before that
 // the offer counts for nothing: where it is refused, the session stays what it is (RFC 3261
 // §14.1). A refresh without SDP changes nothing either (RFC 4028 §7.4).
 func (c *Call) agreed(by Side, ok *sip.Message) {
-	offer := c.offered[by]
-	if offer == nil {
+	if c.offered == nil || c.offered[by] == nil {
 		return // the 2xx was sent again
 	}
+	offer := c.offered[by]
 	c.offered[by] = nil
 	answer := c.sdpOf(ok)
 	if len(offer) > 0 {

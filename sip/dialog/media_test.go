@@ -3,6 +3,7 @@ package dialog
 import (
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/sipway/sipway/sip"
 )
@@ -95,5 +96,14 @@ func TestCodec(t *testing.T) {
 				t.Errorf("codec, caller and callee are %q", got)
 			}
 		})
+	}
+}
+
+// What a call keeps has room for a thousand bytes in one piece of memory: a field more would take
+// an eighth of that again.
+func TestCallSize(t *testing.T) {
+	const class, header = 1024, 8 // of Go's allocator
+	if size := unsafe.Sizeof(Call{}); size > class-header {
+		t.Errorf("%d bytes", size)
 	}
 }

@@ -129,7 +129,7 @@ func (c *Call) brief() Record {
 		ID: strconv.FormatUint(c.id, 36), CallID: c.callID, State: c.state(), Dialed: c.dialed,
 		Caller: c.parties[Caller], Callee: c.parties[Callee], Media: c.media,
 		Began: c.begun, Rang: c.at(c.rang), Answered: c.at(c.answered), Ended: c.at(c.over), Heard: c.at(c.heard),
-		Cause: c.cause, By: c.by, Status: c.status, Reason: c.reason,
+		Cause: c.cause, By: c.by, Status: int(c.status), Reason: c.reason,
 		Interval: c.interval, Expires: c.at(c.expires), Lost: c.at(c.lost),
 		Refer: c.refer, Replaces: c.replaces,
 	}

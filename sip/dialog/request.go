@@ -63,9 +63,7 @@ func (t *Calls) Within(m *sip.Message, f sip.Flow) Request {
 	case sip.ACK, sip.PRACK:
 		c.answer(side, m) // to an offer in the response (RFC 3264 §4, RFC 3262 §5)
 	case sip.INVITE, sip.UPDATE:
-		if c.offered[side] = c.sdpOf(m); c.offered[side] == nil {
-			c.offered[side] = []byte{}
-		}
+		c.propose(side, m)
 	case sip.REFER:
 		to, _ := m.Get(sip.HReferTo)
 		c.refer = bounded(to)
