@@ -71,7 +71,9 @@ func (b *branch) recordSent(flow sip.Flow) {
 		to.UserAgent = hop.client.UserAgent
 	}
 	if b.leg == 0 {
-		b.leg = int32(call.Sent(b.target.uri, to)) + 1
+		if leg := call.Sent(b.target.uri, to); leg >= 0 { // else it has none, and an earlier response may be reading that
+			b.leg = int32(leg) + 1
+		}
 	} else {
 		call.Moved(int(b.leg)-1, flow)
 	}

@@ -231,7 +231,7 @@ func (a *attempt) Response(tx *transaction.Client, m *sip.Message) {
 	case replaced && (m.Status() < 200 || m.Status() > 299):
 		m.Release()
 	case replaced:
-		c.recorded().Moved(int(f.branch.leg)-1, tx.Flow())
+		a.takeLeg(tx.Flow())
 		f.branch.Response(tx, m)
 		if rival != nil {
 			rival.Cancel(reasonElsewhere)
@@ -243,6 +243,19 @@ func (a *attempt) Response(tx *transaction.Client, m *sip.Message) {
 		a.failed(&outcome{tx: tx, m: m})
 	default:
 		f.branch.Response(tx, m)
+	}
+}
+
+// takeLeg notes that the branch's leg is that of a server which was given up, unless the one after
+// it has answered: then it is still that one's.
+func (a *attempt) takeLeg(flow sip.Flow) {
+	b := a.of.branch
+	c := b.context
+	c.mu.Lock()
+	call, answered := c.call, c.winner == b
+	c.mu.Unlock()
+	if !answered {
+		call.Moved(int(b.leg)-1, flow)
 	}
 }
 
