@@ -17,7 +17,8 @@ type branch struct {
 	// Guarded by context.mu.
 	client    *transaction.Client
 	done      bool // it has its final response
-	rang      bool // it had a provisional one
+	heard     bool // it had a provisional one, 100 perhaps
+	rang      bool // it had one above 100
 	lost      bool // it ended for want of a flow, not by a response
 	passed    bool // it did not answer in time: the next group is tried
 	cancelled bool
@@ -144,6 +145,9 @@ func (b *branch) send(flow sip.Flow, a *attempt) {
 // Response is RFC 3261 §16.7, steps 1 to 5. It owns the response, and keeps it only if it
 // may yet be the best one.
 func (b *branch) Response(client *transaction.Client, m *sip.Message) {
+	if m.Status() < 200 {
+		b.hear()
+	}
 	m.PopVia() // step 3
 	c := b.context
 	c.proxy.disarmResponse(c, m, client.Flow())
@@ -176,7 +180,14 @@ func (b *branch) aimless(client *transaction.Client, m *sip.Message) {
 	b.fail(502)
 }
 
-// ring notes a provisional response and starts Timer C anew (RFC 3261 §16.7 step 2).
+// hear notes a provisional response, be it for this hop alone.
+func (b *branch) hear() {
+	b.context.mu.Lock()
+	defer b.context.mu.Unlock()
+	b.heard = true
+}
+
+// ring notes a provisional response above 100 and starts Timer C anew (RFC 3261 §16.7 step 2).
 func (b *branch) ring() {
 	c := b.context
 	c.mu.Lock()
@@ -227,10 +238,15 @@ func (b *branch) Expire() {
 }
 
 // Error hears that no response will come: a time-out counts as 408, a transport error as
-// 503 (RFC 3261 §16.9), or as 480 where a registered client has gone.
+// 503 (RFC 3261 §16.9), or as 480 where a registered client has gone, unless there is
+// another way to it.
 func (b *branch) Error(_ *transaction.Client, err error) {
-	if errors.Is(err, transaction.ErrTimeout) && !(b.context.inDialog && b.target.hop.registered) {
+	silent := errors.Is(err, transaction.ErrTimeout)
+	switch {
+	case silent && !(b.context.inDialog && b.target.hop.registered):
 		b.fail(408)
+		return
+	case !silent && b.reroute():
 		return
 	}
 	// Within a dialog a flow that carries nothing counts as lost: a 408 would end the

@@ -12,7 +12,7 @@ import (
 // let pass begins one, a request with a To tag may belong to one. What is refused before is
 // no call.
 func (p *Proxy) record(c *responseContext) {
-	if p.Calls == nil {
+	if p.Calls == nil || c.request.again { // it was noted before
 		return
 	}
 	r := c.request

@@ -23,6 +23,7 @@
 //	recurse.go    §16.7 step 4  recursion on 3xx
 //	best.go       §16.7 steps 6 and 7  the choice of the best response
 //	late.go       2xx of further phones, by policy
+//	reroute.go    §16.9  a request within a dialog whose flow ends under it
 //	owner.go      RFC 5626 §5.3  a dialog follows its client to its present flow
 //	park.go       waiting for a user whose flow broke just now
 //	calls.go      RFC 3261 §12  what passes is noted among the calls

@@ -308,22 +308,33 @@ func TestParkedInDialog(t *testing.T) {
 		name     string
 		method   string
 		instance string // that comes back after a second
+		under    bool   // the flow breaks when the request was sent on it
 		cancel   bool   // the caller gives up before
 		want     string
 		after    time.Duration
 	}{
-		{"BYE", "BYE", "i", false, "200", time.Second},
-		{"re-INVITE", "INVITE", "i", false, "200", time.Second},
-		{"re-INVITE that is cancelled", "INVITE", "i", true, "487", 500 * time.Millisecond},
-		{"another instance", "BYE", "j", false, "480", 2 * time.Second},
+		{"BYE", "BYE", "i", false, false, "200", time.Second},
+		{"BYE under way", "BYE", "i", true, false, "200", time.Second},
+		{"re-INVITE", "INVITE", "i", false, false, "200", time.Second},
+		{"re-INVITE under way", "INVITE", "i", true, false, "200", time.Second},
+		{"re-INVITE that is cancelled", "INVITE", "i", false, true, "487", 500 * time.Millisecond},
+		{"re-INVITE under way that is cancelled", "INVITE", "i", true, true, "487", 500 * time.Millisecond},
+		{"another instance", "BYE", "j", false, false, "480", 2 * time.Second},
+		{"another instance, under way", "BYE", "j", true, false, "480", 2 * time.Second},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			parked(t, func(w *world) {
 				to := w.proxy.tokens.owner("bob@example.test", "i")
 				text := inDialog(test.method, "sip:one@b.invalid;transport=ws", viaWS, string(w.proxy.appendRoute(nil, route{bobWS, to}, false)))
-				w.breaks(bobWS)
+				if !test.under {
+					w.breaks(bobWS)
+				}
 				began := time.Now()
 				w.receive(aliceWS, text)
+				if test.under {
+					w.next(bobWS, test.method)
+					w.breaks(bobWS)
+				}
 				if test.method == "INVITE" {
 					w.next(aliceWS, "SIP/2.0 100")
 				}

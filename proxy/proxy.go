@@ -225,11 +225,17 @@ func (p *Proxy) Request(tx *transaction.Server) {
 		tx.Handle(c) // a CANCEL may come while we look around
 		tx.Sparing(true)
 	}
-	err := p.admit(c)
-	if err == nil {
-		err = p.examine(r)
+	if err := p.admit(c); err != nil {
+		c.reject(err)
+		return
 	}
-	if err != nil {
+	p.process(c)
+}
+
+// process examines the request of a context that has no branch, and goes on with it.
+func (p *Proxy) process(c *responseContext) {
+	r := c.request
+	if err := p.examine(r); err != nil {
 		c.reject(err)
 		return
 	}
@@ -264,6 +270,7 @@ type request struct {
 	inDialog bool // it has a To tag and took a route that we gave out
 	next     *hop // where that route says it goes
 	popped   int  // own Routes taken off
+	again    bool // the flow of its route has ended under it, and it is routed once more
 	spiral   bool // it has passed here before (RFC 3261 §16.3)
 
 	aor     string // of the sender, where it was authenticated

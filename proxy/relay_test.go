@@ -14,12 +14,16 @@ func TestTokensAreNoRelay(t *testing.T) {
 	const elsewhere = "sip:+1900@gateway.test"
 	for _, test := range []struct {
 		name   string
-		closed bool // the other side's connection
-		tokens int  // how many are shown, those nearest to the sender first
+		closed bool   // the other side's connection
+		under  bool   // it closes under the request
+		tokens int    // how many are shown, those nearest to the sender first
+		onward string // and the Route behind them
 	}{
-		{"own flow", false, 1},
-		{"own flow, connection gone", true, 1},
-		{"connection gone", true, 2},
+		{"own flow", false, false, 1, ""},
+		{"own flow, connection gone", true, false, 1, ""},
+		{"connection gone", true, false, 2, ""},
+		{"connection ends under the request", false, true, 2, ""},
+		{"connection ends under the request, with a Route onward", false, true, 2, ", <sip:192.0.2.99;lr>"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			run(t, func(w *world) {
@@ -32,9 +36,13 @@ func TestTokensAreNoRelay(t *testing.T) {
 				if test.closed {
 					w.closeFlow(bobWS)
 				}
-				shown := strings.Join(routes[:test.tokens], ", ")
+				shown := strings.Join(routes[:test.tokens], ", ") + test.onward
 				from := strings.NewReplacer(alice, "eve@evil.test")
 				w.receive(stranger, from.Replace(inDialog("MESSAGE", elsewhere, viaStranger, shown)))
+				if test.under {
+					w.next(bobWS, "MESSAGE") // the other side, where the token leads
+					w.closeFlow(bobWS)
+				}
 				w.next(stranger, "SIP/2.0 403")
 				w.receive(stranger, from.Replace(inDialog("ACK", "sip:192.0.2.99", viaStranger, shown)))
 				w.expectNothing()

@@ -242,6 +242,9 @@ func (s *script) collect() {
 	for _, p := range wire {
 		i := slices.IndexFunc(s.names, func(name string) bool { return s.actors[name].flow == p.to })
 		if i < 0 {
+			i = s.connected(p.to)
+		}
+		if i < 0 {
 			s.fail("sent to nobody, %v:\n%s", p.to, p.m)
 		}
 		s.actors[s.names[i]].receive(p.m)
@@ -250,6 +253,19 @@ func (s *script) collect() {
 		synctest.Wait()
 		s.collect()
 	}
+}
+
+// connected gives a connection that the proxy has opened to the actor at its other end.
+func (s *script) connected(f sip.Flow) (i int) {
+	i = slices.IndexFunc(s.names, func(name string) bool {
+		old := s.actors[name].flow
+		return f.Transport == sip.TCP && old.Transport == sip.TCP && old.Remote == f.Remote && !s.w.Alive(old)
+	})
+	if i >= 0 {
+		s.actors[s.names[i]].flow = f
+		s.w.open(f)
+	}
+	return i
 }
 
 // expectQuiet fails if somebody was sent what the script does not say.

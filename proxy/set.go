@@ -140,7 +140,7 @@ func (c *responseContext) branchRoom() []*branch {
 // newBranch makes the branch to a target; a context has room for one.
 func (c *responseContext) newBranch(t target) *branch {
 	b := &c.first
-	if len(c.branches) > 0 {
+	if b.context != nil {
 		b = new(branch)
 	}
 	b.context, b.target = c, t
