@@ -71,7 +71,8 @@ func (b *branch) recordSent(flow sip.Flow) {
 		to.UserAgent = hop.client.UserAgent
 	}
 	if b.leg == 0 {
-		if leg := call.Sent(b.target.uri, to); leg >= 0 { // else it has none, and an earlier response may be reading that
+		// What has no leg leaves it: an earlier server's response may be reading it.
+		if leg := call.Sent(b.target.uri, to); leg >= 0 {
 			b.leg = int32(leg) + 1
 		}
 	} else {
